@@ -1,0 +1,1 @@
+//! One streaming exchange over raw hyper: connect, arm, fire, read, stamp, class.

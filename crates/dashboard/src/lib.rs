@@ -1,0 +1,1 @@
+//! Draws a live snapshot of a run with ratatui.

@@ -1,0 +1,1 @@
+//! Text of exactly the asked token length, made ahead of time and reproducible.

@@ -1,0 +1,221 @@
+//! The record of one request.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Event, LateCause, Nanos, Outcome, Stamp};
+
+/// How the request's connection came about. Spans are absent where the step was not taken (a reused
+/// connection, a literal address, plain HTTP).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ConnectionInfo {
+    /// Number of the connection within the run, from 0.
+    pub id: u64,
+    /// Whether another request had used it before.
+    pub reused: bool,
+    /// Name resolution.
+    #[serde(rename = "dns_ns")]
+    pub dns: Option<Nanos>,
+    /// TCP handshake.
+    #[serde(rename = "connect_ns")]
+    pub connect: Option<Nanos>,
+    /// TLS handshake.
+    #[serde(rename = "tls_ns")]
+    pub tls: Option<Nanos>,
+    /// Whether a reused connection turned out closed before any byte of the response, so that the
+    /// request went once more on this fresh one. `sent` stays that of the first attempt.
+    #[serde(default)]
+    pub reconnected: bool,
+}
+
+/// Input length in tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct InputTokens {
+    /// As the schedule asks.
+    pub asked: u32,
+    /// As the server counted (`usage.prompt_tokens`).
+    pub usage: Option<u32>,
+}
+
+/// Output length in tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct OutputTokens {
+    /// As the schedule asks (`max_tokens`).
+    pub asked: u32,
+    /// Tics counted.
+    pub tics: u32,
+    /// As the server counted (`usage.completion_tokens`).
+    pub usage: Option<u32>,
+}
+
+impl OutputTokens {
+    /// The output length: the server's count, else the number of tics.
+    pub fn best(&self) -> u32 {
+        self.usage.unwrap_or(self.tics)
+    }
+}
+
+/// User time minus kernel time of a request's reads: the reader's own delay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ReadDelay {
+    /// Median.
+    pub p50: Nanos,
+    /// 99th percentile.
+    pub p99: Nanos,
+    /// Largest.
+    pub max: Nanos,
+}
+
+/// Everything kept about one request, written when it ends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RequestRecord {
+    /// Index in the schedule, from 0.
+    pub i: u64,
+    /// Line in the trace, from 1; absent for requests that no trace asked for.
+    #[serde(default)]
+    pub row: Option<u64>,
+    /// Session, where the trace has one.
+    #[serde(default)]
+    pub session: Option<String>,
+    /// When the schedule wants it sent.
+    #[serde(rename = "due_ns")]
+    pub due: Stamp,
+    /// When it was serialised and waiting.
+    #[serde(rename = "armed_ns", default)]
+    pub armed: Option<Stamp>,
+    /// When its first byte was handed to the kernel.
+    #[serde(rename = "sent_ns", default)]
+    pub sent: Option<Stamp>,
+    /// When its last byte was.
+    #[serde(rename = "sent_last_ns", default)]
+    pub sent_last: Option<Stamp>,
+    /// When the response's head was complete.
+    #[serde(rename = "head_ns", default)]
+    pub head: Option<Stamp>,
+    /// The stream.
+    #[serde(default)]
+    pub events: Vec<Event>,
+    /// When it ended: the last event, or the failure.
+    #[serde(rename = "end_ns", default)]
+    pub end: Option<Stamp>,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// One line on a failure: the phase of a timeout, the server's message, an excerpt.
+    #[serde(default)]
+    pub detail: Option<String>,
+    /// HTTP status.
+    #[serde(default)]
+    pub status: Option<u16>,
+    /// The finish reason that the server gave.
+    #[serde(default)]
+    pub finish_reason: Option<String>,
+    /// Its connection.
+    #[serde(default)]
+    pub connection: Option<ConnectionInfo>,
+    /// Input length.
+    #[serde(default)]
+    pub input: InputTokens,
+    /// Output length.
+    #[serde(default)]
+    pub output: OutputTokens,
+    /// Prompt tokens that the server found in its cache.
+    #[serde(default)]
+    pub cached_tokens: Option<u32>,
+    /// The worker that read it.
+    #[serde(default)]
+    pub worker: Option<u32>,
+    /// The reader's own delay, where the kernel stamps.
+    #[serde(rename = "read_delay_ns", default)]
+    pub read_delay: Option<ReadDelay>,
+    /// Why it was late, where the lateness is above the timer's own error.
+    #[serde(default)]
+    pub late_cause: Option<LateCause>,
+}
+
+impl RequestRecord {
+    /// A record of request `i`, due at `due`, that was not sent (yet).
+    pub fn not_sent(i: u64, due: Stamp) -> Self {
+        RequestRecord {
+            i,
+            row: None,
+            session: None,
+            due,
+            armed: None,
+            sent: None,
+            sent_last: None,
+            head: None,
+            events: Vec::new(),
+            end: None,
+            outcome: Outcome::NotSent,
+            detail: None,
+            status: None,
+            finish_reason: None,
+            connection: None,
+            input: InputTokens::default(),
+            output: OutputTokens::default(),
+            cached_tokens: None,
+            worker: None,
+            read_delay: None,
+            late_cause: None,
+        }
+    }
+
+    /// The tics, in order of arrival.
+    pub fn tics(&self) -> impl DoubleEndedIterator<Item = &Event> + Clone {
+        self.events.iter().filter(|e| e.is_tic())
+    }
+
+    /// First tic - sent. `None` without a tic, never zero for one.
+    pub fn ttft(&self) -> Option<Nanos> {
+        self.tics().next()?.at.since(self.sent?)
+    }
+
+    /// First tic - due: what the user of the traced system would have felt.
+    pub fn ttft_from_due(&self) -> Option<Nanos> {
+        self.tics().next()?.at.since(self.due)
+    }
+
+    /// Last event - sent.
+    pub fn e2e(&self) -> Option<Nanos> {
+        self.events.last()?.at.since(self.sent?)
+    }
+
+    /// Last event - due.
+    pub fn e2e_from_due(&self) -> Option<Nanos> {
+        self.events.last()?.at.since(self.due)
+    }
+
+    /// (last tic - first tic) / (output tokens - 1), in nanoseconds; `None` below two tokens.
+    pub fn tpot_ns(&self) -> Option<f64> {
+        let tokens = self.output.best();
+        let (first, last) = (self.tics().next()?, self.tics().next_back()?);
+        (tokens >= 2).then_some(last.at.since(first.at)?.as_nanos() as f64 / f64::from(tokens - 1))
+    }
+
+    /// sent - due, in nanoseconds; negative if it left early.
+    pub fn lateness_ns(&self) -> Option<i64> {
+        Some(self.sent?.signed_since(self.due))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::EventClass;
+
+    #[test]
+    fn no_tic_has_no_ttft() {
+        let mut record = RequestRecord::not_sent(0, Stamp::from_nanos(10));
+        record.sent = Some(Stamp::from_nanos(12));
+        record.events = vec![Event::new(Stamp::from_nanos(20), EventClass::RoleOnly)];
+        assert_eq!((record.ttft(), record.tpot_ns()), (None, None));
+        record.events.push(Event::new(Stamp::from_nanos(30), EventClass::Reasoning));
+        record.events.push(Event::new(Stamp::from_nanos(50), EventClass::Content));
+        record.events.push(Event::new(Stamp::from_nanos(60), EventClass::Done));
+        record.output = OutputTokens { asked: 3, tics: 2, usage: Some(3) };
+        assert_eq!(record.ttft(), Some(Nanos::new(18)));
+        assert_eq!(record.ttft_from_due(), Some(Nanos::new(20)));
+        assert_eq!(record.e2e(), Some(Nanos::new(48)));
+        assert_eq!(record.tpot_ns(), Some(10.0));
+        assert_eq!(record.lateness_ns(), Some(2));
+    }
+}

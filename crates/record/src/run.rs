@@ -1,0 +1,154 @@
+//! The description of a run: `run.json`, written before the first request.
+
+use serde::{Deserialize, Serialize};
+
+use crate::Stamp;
+
+/// Version of `run.json`.
+pub const RUN_FORMAT: u32 = 1;
+
+/// What was run, against what, with which parameters. No secret is ever in it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunDescription {
+    /// [`RUN_FORMAT`] of the writer.
+    pub format: u32,
+    /// Version of Tics.
+    pub tics_version: String,
+    /// Name of the run; request `i` carries `X-Request-Id: <name>-<i>`.
+    pub name: String,
+    /// Wall time of the origin, RFC 3339, UTC.
+    pub started: String,
+    /// CLOCK_MONOTONIC at the origin of all stamps.
+    pub origin_monotonic_ns: u64,
+    /// Wall time at the origin, nanoseconds since 1970.
+    pub origin_unix_ns: u64,
+    /// The command line, secrets redacted.
+    pub command: Vec<String>,
+    /// The server.
+    pub target: Target,
+    /// The load.
+    pub load: Load,
+    /// The trace, where there is one.
+    #[serde(default)]
+    pub trace: Option<TraceSource>,
+    /// What made the prompts.
+    pub prompts: PromptSource,
+    /// The machine.
+    pub host: Host,
+}
+
+/// The server.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Target {
+    /// Base address, without credentials.
+    pub url: String,
+    /// Path of the requests.
+    pub path: String,
+    /// The model asked for.
+    pub model: String,
+    /// Whether the simulated server was started for this run.
+    pub simulated: bool,
+    /// Addresses that the name resolved to.
+    pub addresses: Vec<String>,
+    /// Whether certificates were not verified.
+    pub insecure: bool,
+    /// Keys of the body beside `model` and `messages`, as they were sent.
+    pub body: serde_json::Value,
+}
+
+/// How arrivals were made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LoadModel {
+    /// Arrivals at the schedule's times, whatever the server does.
+    OpenLoop,
+    /// A fixed number of requests in flight.
+    ClosedLoop,
+    /// Everything at one instant.
+    AllAtOnce,
+}
+
+impl LoadModel {
+    /// In print.
+    pub const fn name(self) -> &'static str {
+        match self {
+            LoadModel::OpenLoop => "open loop",
+            LoadModel::ClosedLoop => "closed loop",
+            LoadModel::AllAtOnce => "all at once",
+        }
+    }
+}
+
+/// The load.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Load {
+    /// How arrivals were made.
+    pub model: LoadModel,
+    /// Requests in the schedule.
+    pub scheduled: u64,
+    /// Sum of their input lengths, tokens.
+    pub input_tokens: u64,
+    /// Sum of their output lengths, tokens.
+    pub output_tokens: u64,
+    /// Due time of the last request after the first, nanoseconds; 0 in a closed loop.
+    pub span_ns: u64,
+    /// Requests in flight of a closed loop.
+    #[serde(default)]
+    pub concurrency: Option<u64>,
+    /// Factor on the trace's times.
+    #[serde(default)]
+    pub scale: Option<f64>,
+    /// Part of the trace, seconds from its start, end excluded.
+    #[serde(default)]
+    pub window_s: Option<(f64, f64)>,
+    /// Largest number of requests taken.
+    #[serde(default)]
+    pub limit: Option<u64>,
+    /// Where the schedule's zero is.
+    #[serde(rename = "epoch_ns")]
+    pub epoch: Stamp,
+}
+
+/// The trace file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TraceSource {
+    /// As given.
+    pub path: String,
+    /// Name of the format.
+    pub format: String,
+    /// SHA-256 of the file, in hexadecimal.
+    pub sha256: String,
+    /// Valid rows in the file.
+    pub rows: u64,
+    /// Rows skipped as invalid.
+    pub skipped: u64,
+}
+
+/// What made the prompts.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct PromptSource {
+    /// The tokenizer: a path, a model id, or `embedded`; `none` for given texts.
+    pub tokenizer: String,
+    /// SHA-256 of its file, in hexadecimal.
+    #[serde(default)]
+    pub tokenizer_sha256: Option<String>,
+    /// How: `random`, `dummy`, `given`.
+    pub mode: String,
+    /// The seed.
+    pub seed: u64,
+}
+
+/// The machine.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Host {
+    /// Name of the machine.
+    pub name: String,
+    /// Operating system and kernel release.
+    pub system: String,
+    /// Processors this process may use.
+    pub cores: u32,
+    /// Model of the processor.
+    pub cpu: String,
+    /// Workers that read streams.
+    pub workers: u32,
+}

@@ -1,0 +1,1 @@
+//! Keeps time: the real clock, the pacer, workers, open and closed loops, draining.

@@ -1,0 +1,1 @@
+//! Pure functions from records to one summary: definitions, quantiles, the verdict.

@@ -1,0 +1,1 @@
+//! The trace model of Tics: readers of trace formats, validation, scaling, slicing, synthesis, the schedule.
