@@ -91,7 +91,7 @@ impl Outcome {
 }
 
 /// Why a request left after its due instant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LateCause {
     /// It was armed in time; the pacer came late.

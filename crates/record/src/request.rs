@@ -184,11 +184,13 @@ impl RequestRecord {
         self.events.last()?.at.since(self.due)
     }
 
-    /// (last tic - first tic) / (output tokens - 1), in nanoseconds; `None` below two tokens.
+    /// (last tic - first tic) / (output tokens - 1), in nanoseconds; `None` below two tokens, and
+    /// below two tics: a single event with all tokens spans no time, which is not 0 ns a token.
     pub fn tpot_ns(&self) -> Option<f64> {
-        let tokens = self.output.best();
-        let (first, last) = (self.tics().next()?, self.tics().next_back()?);
-        (tokens >= 2).then_some(last.at.since(first.at)?.as_nanos() as f64 / f64::from(tokens - 1))
+        let gaps = self.output.best().checked_sub(1).filter(|gaps| *gaps > 0)?;
+        let mut tics = self.tics();
+        let (first, last) = (tics.next()?, tics.next_back()?);
+        Some(last.at.since(first.at)?.as_nanos() as f64 / f64::from(gaps))
     }
 
     /// sent - due, in nanoseconds; negative if it left early.
@@ -217,5 +219,24 @@ mod tests {
         assert_eq!(record.e2e(), Some(Nanos::new(48)));
         assert_eq!(record.tpot_ns(), Some(10.0));
         assert_eq!(record.lateness_ns(), Some(2));
+    }
+
+    #[test]
+    fn tpot_needs_two_tokens_and_two_tics() {
+        let check = |tics: &[u64], usage: Option<u32>, expect: Option<f64>| {
+            let mut record = RequestRecord::not_sent(0, Stamp::ORIGIN);
+            record.events =
+                tics.iter().map(|t| Event::new(Stamp::from_nanos(*t), EventClass::Content)).collect();
+            record.output = OutputTokens { asked: 9, tics: tics.len() as u32, usage };
+            assert_eq!(record.tpot_ns(), expect, "{tics:?}, usage {usage:?}");
+        };
+        check(&[], None, None);
+        check(&[5], None, None);
+        check(&[5], Some(0), None);
+        check(&[5], Some(9), None);
+        check(&[5, 25], Some(0), None);
+        check(&[5, 25], Some(1), None);
+        check(&[5, 25], None, Some(20.0));
+        check(&[5, 25], Some(5), Some(5.0));
     }
 }
