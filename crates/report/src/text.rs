@@ -1,0 +1,274 @@
+//! The report of one run as plain text.
+
+use std::fmt::Write as _;
+
+use tics_record::{Outcome, RunDescription};
+use tics_stats::{Check, CheckOutcome, Distribution, Summary, TokenCount, Validity};
+
+use crate::layout::{LABEL, counted, end_line, heading, labelled, number, row, shorten};
+
+/// Longest excerpt of a failure's detail.
+const EXCERPT: usize = 240;
+
+/// The report of one run: the verdict first, then what was run, the counts, the latencies, the tester
+/// itself, and an example of each failure.
+///
+/// At most 100 columns for what this program writes; a longer word (an address, a path) is not broken.
+pub fn render(summary: &Summary, run: &RunDescription) -> String {
+    let mut out = String::new();
+    verdict(&mut out, &summary.validity, &run.name);
+    out.push('\n');
+    what_was_run(&mut out, run);
+    out.push('\n');
+    counts(&mut out, summary);
+    out.push('\n');
+    latencies(&mut out, summary);
+    out.push('\n');
+    tester(&mut out, summary);
+    if !summary.examples.is_empty() {
+        out.push('\n');
+        failures(&mut out, summary);
+    }
+    out
+}
+
+fn verdict(out: &mut String, validity: &Validity, run: &str) {
+    labelled(out, validity.verdict.name(), run);
+    let mut passed = String::new();
+    for check in &validity.checks {
+        if check.outcome == CheckOutcome::Pass && check.note.is_none() {
+            let _ = write!(passed, " {}", check.id);
+            continue;
+        }
+        labelled(out, &format!("  {}", check.id), &one_check(check));
+        for note in check.note.iter().chain(&check.remedy) {
+            labelled(out, "", note);
+        }
+    }
+    if !passed.is_empty() {
+        labelled(out, "  passed", &passed);
+    }
+}
+
+fn one_check(check: &Check) -> String {
+    let (blank, decimals) = if check.unit.is_empty() { ("", 0) } else { (" ", 3) };
+    let unit = &check.unit;
+    let value = number(check.value, decimals);
+    let threshold = number(Some(check.threshold), decimals);
+    let (outcome, statistic) = (check.outcome.name(), &check.statistic);
+    format!("{outcome}: {statistic} = {value}{blank}{unit} (limit {threshold}{blank}{unit})")
+}
+
+fn what_was_run(out: &mut String, run: &RunDescription) {
+    let load = &run.load;
+    let mut text = format!("{}, {}", load.model.name(), counted(load.scheduled, "request"));
+    if load.span_ns > 0 {
+        let _ = write!(text, " over {:.3} s", load.span_ns as f64 / 1e9);
+    }
+    if let Some(concurrency) = load.concurrency {
+        let _ = write!(text, ", {concurrency} in flight");
+    }
+    if let Some(scale) = load.scale {
+        let _ = write!(text, ", scale {scale}");
+    }
+    if let Some((from, to)) = load.window_s {
+        let _ = write!(text, ", window {from}..{to} s");
+    }
+    if let Some(limit) = load.limit {
+        let _ = write!(text, ", limit {limit}");
+    }
+    labelled(out, "Load", &text);
+    if let Some(trace) = &run.trace {
+        let text = format!(
+            "{} ({}, {}, {} skipped)",
+            trace.path,
+            trace.format,
+            counted(trace.rows, "row"),
+            trace.skipped
+        );
+        labelled(out, "Trace", &text);
+    }
+    let target = &run.target;
+    let mut text = format!("{}{}, model {}", target.url.trim_end_matches('/'), target.path, target.model);
+    if target.simulated {
+        text.push_str(", simulated for this run");
+    }
+    if target.insecure {
+        text.push_str(", certificates NOT verified");
+    }
+    labelled(out, "Server", &text);
+    let host = &run.host;
+    let text = format!(
+        "{} on {} ({}, {}), Tics {}",
+        run.started,
+        host.name,
+        counted(host.cores.into(), "core"),
+        counted(host.workers.into(), "worker"),
+        run.tics_version
+    );
+    labelled(out, "Started", &text);
+}
+
+fn counts(out: &mut String, summary: &Summary) {
+    let r = &summary.requests;
+    let mut text = format!(
+        "{} scheduled: {} sent, {} not sent; {} answered ({} ok, {} short, {} long), {} failed",
+        r.scheduled,
+        r.sent,
+        r.not_sent,
+        r.answered(),
+        r.ok,
+        r.short,
+        r.long,
+        r.failed
+    );
+    if r.lost > 0 {
+        let _ = write!(text, "; {} LOST", r.lost);
+    }
+    labelled(out, "Requests", &text);
+    let seen = summary.outcomes.iter().filter(|(_, n)| **n > 0);
+    let seen: Vec<String> = seen.map(|(outcome, n)| format!("{} {n}", outcome.name())).collect();
+    labelled(out, "Outcomes", &if seen.is_empty() { "none".to_owned() } else { seen.join(", ") });
+    let text = match summary.duration_s {
+        Some(s) => format!("{s:.3} s from the first sent to the last end"),
+        None => "nothing was sent".to_owned(),
+    };
+    labelled(out, "Time", &text);
+    let text =
+        format!("{} in flight, {} queued (sent, no token yet)", summary.max_in_flight, summary.max_queued);
+    labelled(out, "Peaks", &text);
+    labelled(out, "Input", &input_tokens(summary));
+    labelled(out, "Output", &output_tokens(summary));
+    let text = format!(
+        "{} output tokens/s, {} requests/s ({})",
+        number(summary.tokens_per_s, 1),
+        number(summary.requests_per_s, 3),
+        summary.population.throughput
+    );
+    labelled(out, "Rates", &text);
+}
+
+fn input_tokens(summary: &Summary) -> String {
+    let tokens = &summary.input_tokens;
+    let mut text = counted(tokens.asked, "token");
+    text.push_str(" asked");
+    match tokens.usage {
+        None => text.push_str(", not counted by the server"),
+        Some(usage) => {
+            let _ =
+                write!(text, ", {usage} by the server's count of {}", counted(tokens.with_usage, "request"));
+            if tokens.differ > 0 {
+                let _ = write!(text, "; {} from what was asked", differs(tokens.differ));
+            }
+        }
+    }
+    text
+}
+
+fn output_tokens(summary: &Summary) -> String {
+    let tokens = &summary.output_tokens;
+    let mut text = format!("{} asked, {}", counted(tokens.asked, "token"), counted(tokens.tics, "tic"));
+    match tokens.usage {
+        None => text.push_str(", not counted by the server"),
+        Some(usage) => {
+            let _ =
+                write!(text, ", {usage} by the server's count of {}", counted(tokens.with_usage, "request"));
+        }
+    }
+    if tokens.count != TokenCount::None {
+        let _ = write!(text, "; used: {} ({})", tokens.used, tokens.count.name());
+    }
+    if tokens.differ > 0 {
+        let _ = write!(
+            text,
+            "; the server's count {} from the tics, {} tokens a tic",
+            differs(tokens.differ),
+            number(tokens.tokens_per_tic, 3)
+        );
+    }
+    if tokens.failed_tics > 0 {
+        let _ = write!(text, "; {} of failed requests not counted", counted(tokens.failed_tics, "tic"));
+    }
+    text
+}
+
+fn differs(requests: u64) -> String {
+    format!("of {} differs", counted(requests, "request"))
+}
+
+fn latencies(out: &mut String, summary: &Summary) {
+    heading(out, "Latency, ms", &summary.population.latency);
+    let mut ms = |label: &str, d: &Distribution| row(out, label, d, 3);
+    ms("TTFT", &summary.ttft_ms);
+    ms("TTFT from due", &summary.ttft_from_due_ms);
+    ms("ICL", &summary.icl_ms);
+    if let Some(itl) = &summary.itl_ms {
+        ms("ITL", itl);
+    }
+    ms("TPOT", &summary.tpot_ms);
+    ms("E2E", &summary.e2e_ms);
+    ms("E2E from due", &summary.e2e_from_due_ms);
+    let (known, all) = (summary.itl_requests, summary.icl_requests);
+    if known < all {
+        let text = match known {
+            0 => {
+                "ITL is not known: neither the server's counts nor its events show one token a tic".to_owned()
+            }
+            _ => format!("ITL is over {known} of {all} requests, those that show which tokens came when"),
+        };
+        end_line(out, &text);
+    }
+}
+
+fn tester(out: &mut String, summary: &Summary) {
+    heading(out, "Tester, µs", &summary.population.tester);
+    row(out, "Lateness", &summary.lateness_us, 1);
+    if summary.read_delay_us.n > 0 {
+        row(out, "Read delay", &summary.read_delay_us, 1);
+    } else {
+        labelled(out, "Read delay", "not measured: the kernel stamped no read");
+    }
+    if !summary.late_causes.is_empty() {
+        let causes: Vec<String> =
+            summary.late_causes.iter().map(|(cause, n)| format!("{} {n}", cause.name())).collect();
+        labelled(out, "Late because", &causes.join(", "));
+    }
+    let reads = &summary.shared_reads;
+    if let Some(share) = reads.share {
+        let text = format!(
+            "{:.2} % of tics ({} of {}) shared their read with a later event",
+            100.0 * share,
+            reads.shared,
+            reads.tics
+        );
+        labelled(out, "Shared reads", &text);
+    }
+    if summary.broken_stamps > 0 {
+        let text = format!(
+            "{} earlier than the one before; their spans are left out",
+            counted(summary.broken_stamps, "stamp")
+        );
+        labelled(out, "Broken", &text);
+    }
+}
+
+fn failures(out: &mut String, summary: &Summary) {
+    end_line(out, "First of each failure");
+    for example in &summary.examples {
+        let mut text = match example.outcome {
+            Outcome::NotSent => format!("request {} was not sent", example.i),
+            _ => format!("request {}", example.i),
+        };
+        if let Some(trace_row) = example.row {
+            let _ = write!(text, ", row {trace_row} of the trace");
+        }
+        if let Some(status) = example.status {
+            let _ = write!(text, ", status {status}");
+        }
+        if let Some(detail) = &example.detail {
+            let _ = write!(text, ": {}", shorten(detail, EXCERPT));
+        }
+        // Two columns narrower than other labels would leave `in_band_error` without its blank.
+        labelled(out, &format!("{:<width$} ", example.outcome.name(), width = LABEL - 1), &text);
+    }
+}

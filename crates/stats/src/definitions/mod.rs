@@ -1,0 +1,3 @@
+//! Other tools' figures, from the same records, exactly as those tools compute them.
+
+pub mod minisgl;
