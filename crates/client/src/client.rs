@@ -1,0 +1,190 @@
+//! A worker's client: connections kept and reused, one exchange after the other or many at once.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use tics_record::{Outcome, RequestRecord, Stamp};
+
+use crate::connection::{Connection, Connector, fresh_enough, request};
+use crate::failure::Failure;
+use crate::receive::{Observer, Received};
+use crate::wire::Trigger;
+
+/// A request, ready to be serialised.
+#[derive(Debug, Clone)]
+pub struct Exchange {
+    /// Path under the base address, from `/v1`.
+    pub path: Arc<str>,
+    /// `X-Request-Id`.
+    pub id: String,
+    /// JSON.
+    pub body: Bytes,
+}
+
+/// Runs exchanges over kept connections. Cheap to clone; stays on its worker.
+#[derive(Debug, Clone)]
+pub struct Client {
+    connector: Rc<Connector>,
+    idle: Rc<RefCell<VecDeque<Connection>>>,
+    ids: Arc<AtomicU64>,
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connection").field("info", &self.info).finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    /// A client over `connector`. `ids` numbers the connections of the whole run.
+    pub fn new(connector: Connector, ids: Arc<AtomicU64>) -> Self {
+        Client { connector: Rc::new(connector), idle: Rc::default(), ids }
+    }
+
+    /// Opens `n` connections ahead of their use.
+    ///
+    /// # Errors
+    /// The first failure; connections opened before it are kept.
+    pub async fn prepare(&self, n: usize) -> Result<(), Failure> {
+        for _ in 0..n {
+            let connection = self.open().await?;
+            self.idle.borrow_mut().push_back(connection);
+        }
+        Ok(())
+    }
+
+    /// Connections open and without a request.
+    pub fn idle(&self) -> usize {
+        self.idle.borrow().len()
+    }
+
+    /// One exchange, from a connection to the end of the response; fills `record`.
+    ///
+    /// `armed` is called with the trigger once the request waits below hyper, and again if the
+    /// connection is lost before it was pulled. When a reused connection turns out closed before any
+    /// byte of the response, the request goes once more on a fresh one; `sent` stays that of the
+    /// first attempt and the record says so.
+    pub async fn exchange<O: Observer>(
+        &self,
+        exchange: &Exchange,
+        record: &mut RequestRecord,
+        observer: &mut O,
+        mut armed: impl FnMut(Trigger, &mut RequestRecord),
+    ) {
+        let clock = self.connector.clock();
+        let mut reconnected = false;
+        let mut fresh = false;
+        loop {
+            let mut connection = match self.acquire(fresh).await {
+                Ok(connection) => connection,
+                Err(failure) => return fail(record, failure, clock.now()),
+            };
+            connection.info.reconnected = reconnected;
+            observer.connected();
+            let wire_request =
+                request(&self.connector.target, &exchange.path, exchange.body.clone(), Some(&exchange.id));
+            let trigger = match connection.arm(wire_request).await {
+                Ok(trigger) => trigger,
+                Err(_) if connection.info.reused => {
+                    // Lost while idle, found out only now; nothing was sent.
+                    fresh = true;
+                    continue;
+                }
+                Err(failure) => return fail(record, failure, clock.now()),
+            };
+            record.armed = record.armed.or(Some(clock.now()));
+            if reconnected {
+                trigger.fire(clock);
+            } else {
+                armed(trigger, record);
+            }
+            match connection.receive(record, observer, self.connector.limits, clock).await {
+                Received::Ended => {
+                    self.release(connection);
+                    return;
+                }
+                Received::Withdrawn => fresh = true,
+                Received::Stale(_) => (fresh, reconnected) = (true, true),
+            }
+        }
+    }
+
+    /// A connection for the next request: the one used last, as it is the least likely to be closed by
+    /// now, or a new one.
+    async fn acquire(&self, fresh: bool) -> Result<Connection, Failure> {
+        let now = self.connector.clock().now();
+        while !fresh {
+            let Some(mut connection) = self.idle.borrow_mut().pop_back() else { break };
+            if fresh_enough(&connection, now, self.connector.limits.idle) && connection.is_usable() {
+                return Ok(connection);
+            }
+        }
+        self.open().await
+    }
+
+    async fn open(&self) -> Result<Connection, Failure> {
+        self.connector.open(self.ids.fetch_add(1, Ordering::Relaxed)).await
+    }
+
+    fn release(&self, mut connection: Connection) {
+        let now = self.connector.clock().now();
+        let mut idle = self.idle.borrow_mut();
+        // The oldest are in front; the server is about to close them, so they go first.
+        while idle.front().is_some_and(|c| !fresh_enough(c, now, self.connector.limits.idle)) {
+            idle.pop_front();
+        }
+        if connection.is_usable() {
+            connection.idle_since = now;
+            connection.info.reused = true;
+            connection.info.dns = None;
+            connection.info.connect = None;
+            connection.info.tls = None;
+            idle.push_back(connection);
+        }
+    }
+
+    /// A plain GET on a connection of its own: status and body.
+    ///
+    /// # Errors
+    /// [`Failure`] if no response came.
+    pub async fn get(&self, path: &str) -> Result<(u16, Bytes), Failure> {
+        let limit = self.connector.limits.connect;
+        let run = async {
+            let mut connection = self.open().await?;
+            let trigger = connection.arm(request(&self.connector.target, path, Bytes::new(), None)).await?;
+            trigger.fire(self.connector.clock());
+            let Some(mut response) = connection.response.take() else {
+                return Err(Failure::new(Outcome::Reset, "no response"));
+            };
+            let response = std::future::poll_fn(|cx| {
+                connection.poll_conn(cx);
+                response.as_mut().poll(cx)
+            })
+            .await
+            .map_err(|e| Failure::from_hyper(&e, false))?;
+            let status = response.status().as_u16();
+            let mut collect = std::pin::pin!(response.into_body().collect());
+            let body = std::future::poll_fn(|cx| {
+                connection.poll_conn(cx);
+                collect.as_mut().poll(cx)
+            })
+            .await
+            .map_err(|e| Failure::from_hyper(&e, true))?;
+            Ok((status, body.to_bytes()))
+        };
+        tokio::time::timeout(limit.into(), run).await.map_err(|_| {
+            Failure::new(Outcome::Timeout, format!("no answer within {} s", limit.as_secs_f64()))
+        })?
+    }
+}
+
+fn fail(record: &mut RequestRecord, failure: Failure, now: Stamp) {
+    record.outcome = failure.outcome;
+    record.detail = Some(failure.detail);
+    record.end = Some(now);
+}
