@@ -1,0 +1,64 @@
+//! What the scheduler drives: anything that can be armed and fired.
+
+use std::sync::Arc;
+
+use tics_record::{Clock, Nanos, RequestRecord, Stamp};
+
+use crate::live::Tracker;
+use crate::shot::Fire;
+
+/// Makes one [`Exchanger`] a worker.
+pub trait ExchangerFactory: Send + Sync + 'static {
+    /// What it makes.
+    type Exchanger: Exchanger;
+
+    /// Makes the exchanger of worker number `worker`, on its thread, inside its runtime.
+    fn build(&self, worker: usize, clock: Arc<dyn Clock>) -> Self::Exchanger;
+}
+
+/// Runs exchanges on one worker. Neither it nor its futures leave the worker's thread.
+pub trait Exchanger: Clone + 'static {
+    /// What a request is made of.
+    type Job: Send + 'static;
+    /// Its trigger.
+    type Trigger: Fire + std::fmt::Debug + 'static;
+
+    /// Runs one exchange to its end, however it ends, and fills `record`: everything but index, due
+    /// instant, late cause and worker. Calls `armed` when the request waits for its trigger, and again
+    /// if it must be armed anew. Keeps `record` right even when dropped half-way.
+    fn run(
+        &self,
+        job: Self::Job,
+        record: &mut RequestRecord,
+        tracker: &mut Tracker,
+        armed: impl FnMut(Self::Trigger, &mut RequestRecord),
+    ) -> impl Future<Output = ()>;
+}
+
+/// A request of the schedule, ready to be armed.
+#[derive(Debug)]
+pub struct Planned<J> {
+    /// Index in the schedule.
+    pub index: u64,
+    /// When it is due, from the schedule's zero. A closed loop sets its own.
+    pub due: Nanos,
+    /// Line in the trace.
+    pub row: Option<u64>,
+    /// Session.
+    pub session: Option<String>,
+    /// Tokens of its prompt.
+    pub input_tokens: u32,
+    /// Tokens asked for.
+    pub output_tokens: u32,
+    /// Memory it takes, bytes: what the look-ahead is bounded by.
+    pub bytes: usize,
+    /// What the exchanger makes of it.
+    pub job: J,
+}
+
+/// A planned request and when its prompt was ready.
+pub(crate) struct Ready<J> {
+    pub(crate) planned: Planned<J>,
+    pub(crate) at: Stamp,
+    pub(crate) budget: crate::feeder::Held,
+}
