@@ -1,0 +1,56 @@
+//! How a trace is to be read.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::format::Format;
+use crate::json::Defaults;
+use crate::view::{Field, RowView};
+
+/// Counts the tokens of a prompt.
+pub type TokenCounter = Arc<dyn Fn(&str) -> u32 + Send + Sync>;
+
+/// How a trace is to be read. The default: recognise the format, refuse any bad row.
+#[derive(Clone, Default)]
+pub struct OpenOptions {
+    /// Takes the file to be in this format instead of recognising it.
+    pub format: Option<Format>,
+    /// Leaves out rows that are not valid, and counts them, instead of refusing the file.
+    pub skip_bad_rows: bool,
+    /// Tokens in a block, where rows do not say it themselves; instead of the format's own.
+    pub block_size: Option<u32>,
+    /// Output length of rows that carry their own text and give none.
+    pub output_length: Option<u32>,
+    /// Counts the tokens of prompts whose row gives no `input_length`. It is called once a row, in
+    /// the index pass; without it such rows have the length 0 and are counted in
+    /// [`Index::uncounted`](crate::Index::uncounted).
+    pub count_tokens: Option<TokenCounter>,
+}
+
+impl OpenOptions {
+    pub(crate) fn defaults(&self) -> Defaults {
+        Defaults { block_size: self.block_size, output_length: self.output_length }
+    }
+
+    /// Whether the row's input length is for [`OpenOptions::count_tokens`] to say.
+    pub(crate) fn counts(&self, row: &RowView<'_>) -> bool {
+        self.count_tokens.is_some() && row.input_length == 0 && row.fields.get(Field::Prompt).is_some()
+    }
+
+    pub(crate) fn count(&self, row: &RowView<'_>) -> Option<u32> {
+        let count = self.count_tokens.as_ref()?;
+        row.prompt().map(|prompt| count(&prompt))
+    }
+}
+
+impl fmt::Debug for OpenOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OpenOptions")
+            .field("format", &self.format)
+            .field("skip_bad_rows", &self.skip_bad_rows)
+            .field("block_size", &self.block_size)
+            .field("output_length", &self.output_length)
+            .field("count_tokens", &self.count_tokens.is_some())
+            .finish()
+    }
+}

@@ -1,0 +1,214 @@
+//! A trace file that has been validated, and its rows.
+
+use std::fmt;
+use std::io::{self, Read};
+use std::path::Path;
+use std::sync::Arc;
+
+use tics_record::TraceSource;
+
+use crate::error::{Fault, TraceError};
+use crate::index::{Index, Pass, Plan, counted_length, index, is_usable};
+use crate::open::OpenOptions;
+use crate::row::Row;
+use crate::schedule::Schedule;
+use crate::select::Selection;
+use crate::source::Source;
+use crate::view::RowView;
+
+/// A trace file whose rows are known to be valid. Cheap to clone; holds no rows.
+#[derive(Debug, Clone)]
+pub struct Trace(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    path: String,
+    source: Arc<Source>,
+    options: OpenOptions,
+    index: Index,
+    plan: Plan,
+}
+
+impl Trace {
+    /// Opens a file and reads it once, validating every row. `-` is standard input; what cannot be
+    /// read twice is spooled to a temporary file first.
+    ///
+    /// # Errors
+    /// The first invalid row (unless those are to be skipped), a file that is no trace or has no
+    /// valid row, or one that cannot be read.
+    pub fn open(path: &Path, options: &OpenOptions) -> Result<Trace, TraceError> {
+        if path.as_os_str() == "-" {
+            return Trace::read(io::stdin().lock(), "standard input", options);
+        }
+        let name = path.display().to_string();
+        let source = Source::open(path).map_err(|source| TraceError::Read { path: name.clone(), source })?;
+        Trace::from_source(source, name, options)
+    }
+
+    /// The same from a stream, which is spooled; `name` stands for it in messages.
+    ///
+    /// # Errors
+    /// As [`Trace::open`].
+    pub fn read(stream: impl Read, name: &str, options: &OpenOptions) -> Result<Trace, TraceError> {
+        let source =
+            Source::spool(stream).map_err(|source| TraceError::Read { path: name.to_owned(), source })?;
+        Trace::from_source(source, name.to_owned(), options)
+    }
+
+    fn from_source(source: Source, path: String, options: &OpenOptions) -> Result<Trace, TraceError> {
+        let source = Arc::new(source);
+        let (index, plan) = index(&path, &source, options)?;
+        Ok(Trace(Arc::new(Inner { path, source, options: options.clone(), index, plan })))
+    }
+
+    /// What the index pass found out.
+    pub fn index(&self) -> &Index {
+        &self.0.index
+    }
+
+    /// The file as given; `standard input` for `-`.
+    pub fn path(&self) -> &str {
+        &self.0.path
+    }
+
+    /// For the description of a run.
+    pub fn source(&self) -> TraceSource {
+        TraceSource {
+            path: self.0.path.clone(),
+            format: self.index().format.name().to_owned(),
+            sha256: self.index().sha256.clone(),
+            rows: self.index().rows,
+            skipped: self.index().skipped,
+        }
+    }
+
+    /// The valid rows in the order of their times, ties in file order; read again from the file.
+    pub fn rows(&self) -> Rows {
+        let order = match self.0.plan.order {
+            None => Order::Recorded(self.pass()),
+            Some(_) => Order::Sorted { next: 0, line: Vec::new() },
+        };
+        Rows { trace: Arc::clone(&self.0), order }
+    }
+
+    /// The valid rows in the order of the file.
+    pub fn rows_as_recorded(&self) -> Rows {
+        Rows { trace: Arc::clone(&self.0), order: Order::Recorded(self.pass()) }
+    }
+
+    /// The schedule of a part of the trace.
+    ///
+    /// # Errors
+    /// When no request lies in the window, or the file can no longer be read.
+    pub fn schedule(&self, selection: &Selection) -> Result<Schedule, TraceError> {
+        Schedule::of_trace(self, selection)
+    }
+
+    fn pass(&self) -> Box<Pass> {
+        Box::new(Pass::new(&self.0.source, &self.0.plan))
+    }
+}
+
+/// Rows of a trace, read from its file as they are asked for.
+pub struct Rows {
+    trace: Arc<Inner>,
+    order: Order,
+}
+
+enum Order {
+    Recorded(Box<Pass>),
+    Sorted { next: usize, line: Vec<u8> },
+}
+
+impl fmt::Debug for Rows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rows").field("path", &self.trace.path).finish_non_exhaustive()
+    }
+}
+
+/// What reading one row came to.
+enum Step<T> {
+    Row(T),
+    /// Not a row of the index pass.
+    Skip,
+    Bad(u64, Fault),
+}
+
+impl Rows {
+    /// Hands the next valid row to `take` without copying it: line, row, zero of its time.
+    pub(crate) fn next_with<T>(
+        &mut self,
+        mut take: impl FnMut(u64, RowView<'_>, u64) -> T,
+    ) -> Option<Result<T, TraceError>> {
+        loop {
+            return Some(Ok(match self.step(&mut take) {
+                Ok(Some(Step::Row(row))) => row,
+                Ok(Some(Step::Skip)) => continue,
+                Ok(Some(Step::Bad(..))) if self.trace.options.skip_bad_rows => continue,
+                Ok(Some(Step::Bad(line, fault))) => {
+                    return Some(Err(TraceError::Row { path: self.trace.path.clone(), line, fault }));
+                }
+                Ok(None) => return None,
+                Err(source) => return Some(Err(TraceError::Read { path: self.trace.path.clone(), source })),
+            }));
+        }
+    }
+
+    fn step<T>(&mut self, take: &mut impl FnMut(u64, RowView<'_>, u64) -> T) -> io::Result<Option<Step<T>>> {
+        let trace = &*self.trace;
+        let mut handle = |line: u64, row: Result<RowView<'_>, Fault>| match row {
+            Err(fault) => Step::Bad(line, fault),
+            Ok(row) if !is_usable(&row, line, &trace.options, &trace.plan.counted) => Step::Skip,
+            Ok(mut row) => {
+                if row.input_length == 0 {
+                    row.input_length = counted_length(line, &trace.plan.counted).unwrap_or(0);
+                }
+                Step::Row(take(line, row, trace.plan.origin))
+            }
+        };
+        match &mut self.order {
+            Order::Recorded(pass) => pass.next_with(|line, row| handle(line.number, row)),
+            Order::Sorted { next, line } => {
+                let Some(entry) = trace.plan.order.as_ref().and_then(|order| order.get(*next)) else {
+                    return Ok(None);
+                };
+                *next += 1;
+                read_line(&trace.source, entry.offset, line)?;
+                Ok(Some(handle(entry.line, trace.plan.decoder.read(line))))
+            }
+        }
+    }
+}
+
+impl Iterator for Rows {
+    type Item = Result<Row, TraceError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.next_with(|line, row, origin| row.to_row(line, origin))
+    }
+}
+
+/// The line that starts at `offset`, as [`Lines`](crate::lines::Lines) would give it.
+fn read_line(source: &Source, offset: u64, line: &mut Vec<u8>) -> io::Result<()> {
+    const STEP: usize = 4096;
+    line.clear();
+    loop {
+        let have = line.len();
+        line.resize(have + STEP.max(have), 0);
+        let n = source.read_at(&mut line[have..], offset + have as u64)?;
+        line.truncate(have + n);
+        if let Some(end) = memchr::memchr(b'\n', &line[have..]) {
+            line.truncate(have + end);
+        } else if n > 0 {
+            continue;
+        }
+        break;
+    }
+    if line.last() == Some(&b'\r') {
+        line.pop();
+    }
+    if offset == 0 && line.starts_with(b"\xEF\xBB\xBF") {
+        line.drain(..3);
+    }
+    Ok(())
+}
