@@ -1,0 +1,77 @@
+//! `tics bench`: synthetic load, all at once or with a fixed number in flight.
+
+use std::num::NonZeroU64;
+use std::sync::Arc;
+
+use tics_record::{Clock, LoadModel, TraceSource};
+use tics_trace::{Format, OpenOptions, Schedule, Selection, Trace};
+
+use crate::cli::BenchArgs;
+use crate::commands::probe::probe_first;
+use crate::commands::replay::finish;
+use crate::outcome::{Failed, OrStatus, USAGE};
+use crate::play::{Origin, Plan, play};
+use crate::prompts::{Feed, TokenizerChoice};
+use crate::server::Server;
+
+/// Runs the command.
+pub fn run(args: &BenchArgs) -> Result<u8, Failed> {
+    let origin = Origin::now();
+    let clock: Arc<dyn Clock> = Arc::new(origin.clock);
+    let tokenizer = TokenizerChoice::load(&args.maker)?;
+    let given = given_prompts(args, &tokenizer)?;
+    let maker = Arc::new(tokenizer.maker(&args.maker)?);
+    let server = Server::find(&args.target, &clock)?;
+    if !args.run.no_probe {
+        probe_first(&server, &maker, &clock)?;
+    }
+    let load = match args.concurrency {
+        Some(concurrency) => format!("closed loop, {concurrency} in flight"),
+        None => "all at once".to_owned(),
+    };
+    let source: Option<TraceSource> = given.as_ref().map(Trace::source);
+    let plan = Plan {
+        name: args.run.name.clone().unwrap_or_else(|| "bench".to_owned()),
+        title: load,
+        model: if args.concurrency.is_some() { LoadModel::ClosedLoop } else { LoadModel::AllAtOnce },
+        concurrency: args.concurrency,
+        scale: None,
+        window: None,
+        limit: args.requests.filter(|_| given.is_some()),
+        trace: source,
+        prompts: tokenizer.describe(&args.maker, given.is_some()),
+    };
+    let feed = |run: &str| {
+        let schedule = schedule(args, given.as_ref())?;
+        Ok(Feed::new(schedule, Arc::clone(&maker), Arc::clone(&server.template), run))
+    };
+    let played = play(&plan, &args.run, origin, &server, &feed)?;
+    finish(&[played], &args.run)
+}
+
+/// The texts of `--prompts`, counted.
+fn given_prompts(args: &BenchArgs, tokenizer: &TokenizerChoice) -> Result<Option<Trace>, Failed> {
+    let Some(path) = &args.prompts else { return Ok(None) };
+    let options = OpenOptions {
+        format: Some(Format::Prompts),
+        // Rows that say nothing get the most that the range allows.
+        output_length: Some(args.output_tokens.most()),
+        count_tokens: Some(tokenizer.counter()),
+        ..OpenOptions::default()
+    };
+    Trace::open(path, &options).map(Some).or_status(USAGE)
+}
+
+fn schedule(args: &BenchArgs, given: Option<&Trace>) -> Result<Schedule, Failed> {
+    match given {
+        Some(trace) => trace
+            .schedule(&Selection { limit: args.requests.and_then(NonZeroU64::new), ..Selection::default() })
+            .or_status(USAGE),
+        None => Ok(Schedule::drawn(
+            args.requests.unwrap_or_default(),
+            args.input_tokens,
+            args.output_tokens,
+            args.maker.seed,
+        )),
+    }
+}

@@ -1,0 +1,9 @@
+//! One module a command.
+
+pub mod bench;
+pub mod export;
+pub mod probe;
+pub mod replay;
+pub mod report;
+pub mod sim;
+pub mod trace;

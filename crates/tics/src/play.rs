@@ -1,0 +1,228 @@
+//! One run from end to end: directory, journal, screen, signals, schedule, report.
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::channel;
+
+use tics_dashboard::Title;
+use tics_record::{
+    Clock, Load, LoadModel, Nanos, PromptSource, RUN_FORMAT, RunDescription, Stamp, TraceSource,
+};
+use tics_scheduler::{Control, Live, RealClock, Run, RunEnd, RunHandle, RunOptions, Totals};
+use tics_stats::Summary;
+
+use crate::cli::RunArgs;
+use crate::http::HttpFactory;
+use crate::outcome::{Failed, INTERNAL, INTERRUPTED, OrStatus, Policy, SERVER, USAGE, failed, status_of};
+use crate::progress::{Progress, Show};
+use crate::prompts::Feed;
+use crate::rundir::{RunDir, closing, host, redacted_command, wall_time};
+use crate::server::Server;
+use crate::signals::{Interruption, Listener, Wish};
+
+/// From the start of a run to its first request: time for the first prompts and connections.
+const LEAD: Nanos = Nanos::from_secs(1);
+
+/// What distinguishes one run from another.
+pub struct Plan {
+    /// In the directory's name.
+    pub name: String,
+    /// For the dashboard's title: `mooncake.jsonl × 0.5`.
+    pub title: String,
+    pub model: LoadModel,
+    pub concurrency: Option<u64>,
+    pub scale: Option<f64>,
+    pub window: Option<(Nanos, Nanos)>,
+    pub limit: Option<u64>,
+    pub trace: Option<TraceSource>,
+    pub prompts: PromptSource,
+}
+
+/// A finished run.
+pub struct Played {
+    pub dir: RunDir,
+    pub run: RunDescription,
+    pub summary: Summary,
+    /// The exit status it stands for.
+    pub status: u8,
+}
+
+/// The clock of the process and its anchor in wall time.
+#[derive(Clone, Copy)]
+pub struct Origin {
+    pub clock: RealClock,
+    pub unix_ns: u64,
+}
+
+impl Origin {
+    /// Now.
+    pub fn now() -> Self {
+        let (clock, unix_ns) = RealClock::start();
+        Origin { clock, unix_ns }
+    }
+}
+
+/// Makes the feed once the run has its name.
+pub type MakeFeed<'a> = &'a dyn Fn(&str) -> Result<Feed, Failed>;
+
+/// Plays a schedule against `server` and leaves a run directory with its summary.
+pub fn play(
+    plan: &Plan,
+    args: &RunArgs,
+    origin: Origin,
+    server: &Server,
+    make_feed: MakeFeed<'_>,
+) -> Result<Played, Failed> {
+    let clock: Arc<dyn Clock> = Arc::new(origin.clock);
+    let started_ns = origin.unix_ns + clock.now().as_nanos();
+    let (_, start) = wall_time(started_ns);
+    let dir = RunDir::create(args.run_dir.as_deref(), &start, &plan.name)?;
+    let feed = make_feed(&dir.name)?;
+    let totals = feed.schedule.totals();
+    let workers = worker_count(args);
+    let live_totals = Totals {
+        scheduled: totals.scheduled,
+        input_tokens: totals.input_tokens,
+        output_tokens: totals.output_tokens,
+    };
+    let live = Arc::new(Live::new(live_totals, workers));
+    let (reports, reported) = channel();
+    let options = RunOptions {
+        scheduled: totals.scheduled,
+        concurrency: plan.concurrency,
+        lookahead: args.lookahead,
+        lead: LEAD,
+        drain: nanos(args.drain),
+    };
+    let run = Run::new(
+        options,
+        Arc::clone(&clock),
+        HttpFactory(server.connections.clone()),
+        Arc::clone(&live),
+        reports,
+    );
+    let handle = run.handle();
+    let stop = handle.clone();
+    let journal = dir.start_journal(reported, Arc::clone(&clock), move || stop.control(Control::Stop))?;
+    let interruption = Interruption::default();
+    let _listener = Listener::start(interruption.clone(), wishes(&handle, None)).or_status(SERVER)?;
+    let show = Show {
+        live: Arc::clone(&live),
+        clock: Arc::clone(&clock),
+        title: Title {
+            run: dir.name.clone(),
+            url: server.description.url.clone(),
+            model: server.model.clone(),
+            load: plan.title.clone(),
+        },
+        span: (plan.model == LoadModel::OpenLoop).then_some(totals.span),
+    };
+    let progress =
+        Progress::start(show, args, wishes(&handle, Some(interruption.clone()))).or_status(SERVER)?;
+    let mut description = describe(plan, origin, &dir, server, workers);
+    description.load.scheduled = totals.scheduled;
+    description.load.input_tokens = totals.input_tokens;
+    description.load.output_tokens = totals.output_tokens;
+    description.load.span_ns = totals.span.as_nanos();
+    let written = Cell::new(Ok(()));
+    let end = run.play(feed, |epoch: Stamp| {
+        description.load.epoch = epoch;
+        let result = dir.write_run(&description);
+        if result.is_err() {
+            handle.control(Control::Cancel);
+        }
+        written.set(result);
+    });
+    let screen_ok = progress.finish();
+    let end = end.or_status(SERVER)?;
+    written.into_inner()?;
+    journal.close(&closing(&end))?;
+    let mut played = conclude(dir, args, &end, interruption.status())?;
+    if !screen_ok {
+        // Its message is out; the results are whole all the same.
+        played.status = INTERNAL;
+    }
+    Ok(played)
+}
+
+/// What is left to do when everything has ended.
+fn conclude(dir: RunDir, args: &RunArgs, end: &RunEnd, interrupted: Option<u8>) -> Result<Played, Failed> {
+    if let Some(error) = &end.feed_error {
+        return Err(failed(
+            USAGE,
+            format!("{error}; the run was ended, what it sent is in {}", dir.path().display()),
+        ));
+    }
+    if end.broken {
+        return Err(failed(
+            INTERNAL,
+            format!("internal error: a request's record is lost; the rest is in {}", dir.path().display()),
+        ));
+    }
+    let (run, summary) = dir.summarise()?;
+    dir.write_summary(&summary)?;
+    let policy = Policy { max_failed: args.max_failed, strict: args.strict };
+    let status = match interrupted {
+        Some(status) => status,
+        None if end.interrupted => INTERRUPTED,
+        None => status_of(&summary, policy),
+    };
+    Ok(Played { dir, run, summary, status })
+}
+
+/// What keys and signals do to a run: the first drains, later ones cancel. Keys count as SIGINT does.
+fn wishes<J: Send + 'static>(
+    handle: &RunHandle<J>,
+    key: Option<Interruption>,
+) -> impl Fn(Wish) + Send + 'static {
+    let handle = handle.clone();
+    let heard = AtomicU32::new(0);
+    move |wish| {
+        if let Some(interruption) = &key {
+            interruption.note(INTERRUPTED);
+        }
+        let again = heard.fetch_add(1, Ordering::SeqCst) > 0;
+        let control = if again || wish == Wish::Cancel { Control::Cancel } else { Control::Stop };
+        handle.control(control);
+    }
+}
+
+fn describe(plan: &Plan, origin: Origin, dir: &RunDir, server: &Server, workers: usize) -> RunDescription {
+    let (started, _) = wall_time(origin.unix_ns);
+    RunDescription {
+        format: RUN_FORMAT,
+        tics_version: env!("CARGO_PKG_VERSION").to_owned(),
+        name: dir.name.clone(),
+        started,
+        origin_monotonic_ns: origin.clock.origin_monotonic_ns(),
+        origin_unix_ns: origin.unix_ns,
+        command: redacted_command(std::env::args()),
+        target: server.description.clone(),
+        load: Load {
+            model: plan.model,
+            scheduled: 0,
+            input_tokens: 0,
+            output_tokens: 0,
+            span_ns: 0,
+            concurrency: plan.concurrency,
+            scale: plan.scale,
+            window_s: plan.window.map(|(from, to)| (from.as_secs_f64(), to.as_secs_f64())),
+            limit: plan.limit,
+            epoch: Stamp::ORIGIN,
+        },
+        trace: plan.trace.clone(),
+        prompts: plan.prompts.clone(),
+        host: host(workers),
+    }
+}
+
+/// One worker a core that the pacer leaves free.
+fn worker_count(args: &RunArgs) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    args.workers.map_or((cores - 1).max(1), usize::from)
+}
+
+fn nanos(duration: std::time::Duration) -> Nanos {
+    Nanos::new(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX))
+}
