@@ -153,7 +153,8 @@ mod tests {
     use super::*;
 
     fn filled(options: &BodyOptions) -> Value {
-        serde_json::from_slice(&BodyTemplate::chat(options).fill(Content::Prompt("say \"hi\"\n"), 7, 9)).unwrap()
+        serde_json::from_slice(&BodyTemplate::chat(options).fill(Content::Prompt("say \"hi\"\n"), 7, 9))
+            .unwrap()
     }
 
     #[test]

@@ -118,13 +118,18 @@ impl Client {
     /// now, or a new one.
     async fn acquire(&self, fresh: bool) -> Result<Connection, Failure> {
         let now = self.connector.clock().now();
-        while !fresh {
-            let Some(mut connection) = self.idle.borrow_mut().pop_back() else { break };
-            if fresh_enough(&connection, now, self.connector.limits.idle) && connection.is_usable() {
-                return Ok(connection);
+        if !fresh {
+            while let Some(mut connection) = self.take_idle() {
+                if fresh_enough(&connection, now, self.connector.limits.idle) && connection.is_usable() {
+                    return Ok(connection);
+                }
             }
         }
         self.open().await
+    }
+
+    fn take_idle(&self) -> Option<Connection> {
+        self.idle.borrow_mut().pop_back()
     }
 
     async fn open(&self) -> Result<Connection, Failure> {

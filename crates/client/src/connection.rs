@@ -42,6 +42,13 @@ impl std::fmt::Debug for Connector {
     }
 }
 
+/// Whether hyper's connection goes on.
+enum Life {
+    Open,
+    /// It has ended and must not be polled again; with the error, until somebody takes it.
+    Ended(Option<hyper::Error>),
+}
+
 type ResponseFuture = Pin<Box<dyn Future<Output = Result<Response<Incoming>, hyper::Error>>>>;
 
 /// An open connection, at most one request on it.
@@ -57,14 +64,18 @@ pub(crate) struct Connection {
     pub(crate) closing: bool,
     sender: http1::SendRequest<OneShot>,
     conn: http1::Connection<Transport, OneShot>,
-    /// hyper's connection has ended; it must not be polled again.
-    ended: Option<Option<hyper::Error>>,
+    life: Life,
     pub(crate) response: Option<ResponseFuture>,
 }
 
 impl Connector {
     /// A connector for the worker that calls it. `tls` must be given if the target speaks TLS.
-    pub fn new(target: Arc<Target>, tls: Option<Arc<ClientConfig>>, limits: Limits, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(
+        target: Arc<Target>,
+        tls: Option<Arc<ClientConfig>>,
+        limits: Limits,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         Connector { target, tls, limits, shared: Shared::new(clock) }
     }
 
@@ -113,7 +124,7 @@ impl Connector {
             closing: false,
             sender,
             conn,
-            ended: None,
+            life: Life::Open,
             response: None,
         })
     }
@@ -138,8 +149,9 @@ impl Connector {
 }
 
 async fn handshake(config: &Arc<ClientConfig>, host: &str, io: Io) -> Result<Transport, Failure> {
-    let name = ServerName::try_from(host.to_owned())
-        .map_err(|_| Failure::new(Outcome::Tls, format!("{host:?} is no name that a certificate can be for")))?;
+    let name = ServerName::try_from(host.to_owned()).map_err(|_| {
+        Failure::new(Outcome::Tls, format!("{host:?} is no name that a certificate can be for"))
+    })?;
     match TlsConnector::from(Arc::clone(config)).connect(name, TokioIo::new(io)).await {
         Ok(tls) => Ok(Transport::Tls(Box::new(TokioIo::new(tls)))),
         Err(error) => {
@@ -151,18 +163,20 @@ async fn handshake(config: &Arc<ClientConfig>, host: &str, io: Io) -> Result<Tra
 impl Connection {
     /// Polls hyper's connection once; `true` if it has ended.
     pub(crate) fn poll_conn(&mut self, cx: &mut Context<'_>) -> bool {
-        if self.ended.is_none()
+        if matches!(self.life, Life::Open)
             && let Poll::Ready(result) = Pin::new(&mut self.conn).poll(cx)
         {
-            self.ended = Some(result.err());
+            self.life = Life::Ended(result.err());
         }
-        self.ended.is_some()
+        matches!(self.life, Life::Ended(_))
     }
 
     /// The failure that ended the connection, if it did not end by itself.
     pub(crate) fn end_failure(&mut self, head_seen: bool) -> Option<Failure> {
-        let error = self.ended.as_mut()?.take()?;
-        Some(Failure::from_hyper(&error, head_seen))
+        match &mut self.life {
+            Life::Open => None,
+            Life::Ended(error) => Some(Failure::from_hyper(&error.take()?, head_seen)),
+        }
     }
 
     /// Whether an idle connection can take another request: the server has not closed it, as far as

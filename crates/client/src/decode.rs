@@ -163,6 +163,7 @@ struct Reason<'a>(#[serde(borrow)] Option<Cow<'a, str>>);
 
 /// All choices of a chunk, folded into one: what any of them carried.
 #[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, not a state")]
 struct Choices<'a> {
     any: bool,
     content: bool,

@@ -29,7 +29,10 @@ impl Failure {
                     return Failure::new(Outcome::Reset, format!("connection reset: {io}"));
                 }
                 ErrorKind::UnexpectedEof if head_seen => {
-                    return Failure::new(Outcome::Truncated, "the body was cut: the connection closed inside it");
+                    return Failure::new(
+                        Outcome::Truncated,
+                        "the body was cut: the connection closed inside it",
+                    );
                 }
                 ErrorKind::UnexpectedEof => {}
                 _ => return Failure::new(Outcome::Truncated, format!("the response cannot be read: {io}")),

@@ -38,6 +38,9 @@ mod tls;
 mod transport;
 mod wire;
 
+#[cfg(test)]
+mod exchange_tests;
+
 pub use body::{BodyOptions, BodyTemplate, Content};
 pub use client::{Client, Exchange};
 pub use connection::Connector;
@@ -45,9 +48,9 @@ pub use decode::{Decoded, Usage, decode, error_text};
 pub use failure::Failure;
 pub use limits::Limits;
 pub use receive::Observer;
+/// The TLS configuration, as [`tls_config`] makes it.
+pub use rustls::ClientConfig;
 pub use sse::{SseParser, TooLong};
 pub use target::{BadHeader, BadUrl, BaseUrl, Target};
 pub use tls::{TlsError, Trust, tls_config};
 pub use wire::{Fired, Trigger};
-/// The TLS configuration, as [`tls_config`] makes it.
-pub use rustls::ClientConfig;

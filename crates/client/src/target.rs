@@ -53,9 +53,8 @@ impl BaseUrl {
     pub fn parse(url: &str) -> Result<Self, BadUrl> {
         let not_a_url = || BadUrl::NotAUrl { url: url.to_owned() };
         let given = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
-        let uri: Uri = given.parse().map_err(|_| {
-            if url.contains('@') { BadUrl::Credentials } else { not_a_url() }
-        })?;
+        let uri: Uri =
+            given.parse().map_err(|_| if url.contains('@') { BadUrl::Credentials } else { not_a_url() })?;
         let authority = uri.authority().ok_or_else(not_a_url)?;
         if authority.as_str().contains('@') {
             return Err(BadUrl::Credentials);
@@ -107,7 +106,8 @@ impl BaseUrl {
     /// # Errors
     /// A [`Failure`] of class `dns`.
     pub fn resolve(&self) -> Result<Vec<SocketAddr>, Failure> {
-        let failed = |why: String| Failure::new(Outcome::Dns, format!("cannot resolve {:?}: {why}", self.host));
+        let failed =
+            |why: String| Failure::new(Outcome::Dns, format!("cannot resolve {:?}: {why}", self.host));
         let found: Vec<SocketAddr> =
             (self.host.as_str(), self.port).to_socket_addrs().map_err(|e| failed(e.to_string()))?.collect();
         if found.is_empty() { Err(failed("it has no address".to_owned())) } else { Ok(found) }
@@ -183,8 +183,8 @@ impl Target {
         let (name, value) = line.split_once(':').ok_or(BadHeader::NoColon)?;
         let name = name.trim();
         let key: HeaderName = name.parse().map_err(|_| BadHeader::Name { name: name.to_owned() })?;
-        let mut value = HeaderValue::from_str(value.trim())
-            .map_err(|_| BadHeader::Value { name: name.to_owned() })?;
+        let mut value =
+            HeaderValue::from_str(value.trim()).map_err(|_| BadHeader::Value { name: name.to_owned() })?;
         value.set_sensitive(true);
         self.headers.insert(key, value);
         Ok(())

@@ -25,7 +25,9 @@ pub enum Trust {
 #[non_exhaustive]
 pub enum TlsError {
     /// The platform has no certificate authorities.
-    #[error("no certificate authorities on this machine; give one with --ca-file, or --insecure to trust anyone")]
+    #[error(
+        "no certificate authorities on this machine; give one with --ca-file, or --insecure to trust anyone"
+    )]
     NoRoots,
     /// The PEM text has none.
     #[error("no certificate found in it: expected PEM, -----BEGIN CERTIFICATE-----")]
@@ -130,7 +132,9 @@ pub(crate) fn handshake_message(error: &std::io::Error) -> String {
     let rustls = error.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>());
     let Some(error) = rustls else {
         return match error.kind() {
-            std::io::ErrorKind::UnexpectedEof => "the server closed the connection: does it speak TLS?".to_owned(),
+            std::io::ErrorKind::UnexpectedEof => {
+                "the server closed the connection: does it speak TLS?".to_owned()
+            }
             _ => error.to_string(),
         };
     };
@@ -144,11 +148,15 @@ pub(crate) fn handshake_message(error: &std::io::Error) -> String {
                 NotValidForName | NotValidForNameContext { .. } => {
                     "the certificate is for another name than the one in --url".to_owned()
                 }
-                Expired | rustls::CertificateError::ExpiredContext { .. } => "the certificate has expired".to_owned(),
+                Expired | rustls::CertificateError::ExpiredContext { .. } => {
+                    "the certificate has expired".to_owned()
+                }
                 other => format!("the certificate is not valid: {other}"),
             }
         }
-        rustls::Error::InvalidMessage(_) => "the server does not speak TLS on this port: is it http://?".to_owned(),
+        rustls::Error::InvalidMessage(_) => {
+            "the server does not speak TLS on this port: is it http://?".to_owned()
+        }
         other => other.to_string(),
     }
 }

@@ -170,7 +170,6 @@ pub(crate) struct Reads {
     count: Cell<u64>,
     at: Cell<Stamp>,
     delays: RefCell<Vec<u32>>,
-    bytes: Cell<u64>,
 }
 
 impl Reads {
@@ -182,12 +181,6 @@ impl Reads {
     /// The stamp of the last read.
     pub(crate) fn last(&self) -> Stamp {
         self.at.get()
-    }
-
-    /// Bytes read so far.
-    #[cfg(test)]
-    pub(crate) fn bytes(&self) -> u64 {
-        self.bytes.get()
     }
 
     /// Forgets the delays of the request before.
@@ -210,13 +203,12 @@ impl Reads {
         Some(ReadDelay { p50: at(50), p99: at(99), max: at(100) })
     }
 
-    fn note(&self, bytes: usize, user: Stamp, kernel: Option<Stamp>) {
+    fn note(&self, user: Stamp, kernel: Option<Stamp>) {
         let previous = self.at.get();
         // The conversion may be off by a fraction of a microsecond: a byte is neither read before it
         // arrived nor received before the one in front of it.
         let at = kernel.map_or(user, |k| k.min(user).max(previous));
         self.count.set(self.count.get() + 1);
-        self.bytes.set(self.bytes.get() + bytes as u64);
         self.at.set(at);
         if kernel.is_some() {
             let delay = user.since(at).unwrap_or_default().as_nanos();
@@ -277,12 +269,8 @@ impl Io {
     fn receive(&self, scratch: &mut [u8]) -> Result<usize, Errno> {
         let mut control = Control([0; 128]);
         let mut iov = [IoSliceMut::new(scratch)];
-        let message = recvmsg::<()>(
-            self.wire.as_raw_fd(),
-            &mut iov,
-            Some(&mut control.0),
-            MsgFlags::MSG_DONTWAIT,
-        )?;
+        let message =
+            recvmsg::<()>(self.wire.as_raw_fd(), &mut iov, Some(&mut control.0), MsgFlags::MSG_DONTWAIT)?;
         let user = self.shared.clock.now();
         let stamps = message.cmsgs().ok().and_then(|mut all| {
             all.find_map(|c| match c {
@@ -292,14 +280,18 @@ impl Io {
         });
         let kernel = stamps.and_then(|s| self.shared.offset.to_stamp(&*self.shared.clock, s.system));
         if message.bytes > 0 {
-            self.reads.note(message.bytes, user, kernel);
+            self.reads.note(user, kernel);
         }
         Ok(message.bytes)
     }
 }
 
 impl hyper::rt::Read for Io {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, mut buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        mut buf: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
         let mut scratch = self.shared.scratch.borrow_mut();
         let asked = buf.remaining().min(scratch.len());
         loop {

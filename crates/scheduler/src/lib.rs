@@ -27,6 +27,9 @@ mod run;
 mod shot;
 mod worker;
 
+#[cfg(test)]
+mod run_tests;
+
 pub use clock::RealClock;
 pub use exchange::{Exchanger, ExchangerFactory, Planned};
 pub use live::{Live, Totals, Tracker};

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 
 use tics_record::{
-    Clock, Event, Gauge, LiveHistogram, LivePercentiles, Nanos, Outcome, Phase, Progress, RequestRecord, Snapshot, Stamp,
+    Clock, Event, Gauge, LiveHistogram, LivePercentiles, Nanos, Outcome, Phase, Progress, RequestRecord,
+    Snapshot, Stamp,
 };
 
 use crate::shot::ShotState;
@@ -195,9 +196,7 @@ impl Live {
             queued: self.queued.gauge(),
             ttft: of(|w| &w.ttft),
             icl: of(|w| &w.icl),
-            lateness: LivePercentiles::of(
-                self.workers.iter().map(|w| &w.lateness).chain([&self.lateness]),
-            ),
+            lateness: LivePercentiles::of(self.workers.iter().map(|w| &w.lateness).chain([&self.lateness])),
             outcomes,
             drain_until: (drain_until > 0).then_some(Stamp::from_nanos(drain_until)),
         }

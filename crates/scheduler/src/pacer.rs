@@ -178,7 +178,8 @@ impl<T: Fire + 'static> PacerInbox<T> {
     /// Starts the thread.
     pub(crate) fn start(self: &Arc<Self>, shooter: Shooter) -> std::io::Result<JoinHandle<()>> {
         let inbox = Arc::clone(self);
-        let handle = std::thread::Builder::new().name("tics-pacer".into()).spawn(move || inbox.run(&shooter))?;
+        let handle =
+            std::thread::Builder::new().name("tics-pacer".into()).spawn(move || inbox.run(&shooter))?;
         *self.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(handle.thread().clone());
         Ok(handle)
     }

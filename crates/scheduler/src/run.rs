@@ -92,7 +92,8 @@ pub struct Run<F: ExchangerFactory> {
     clock: Arc<dyn Clock>,
     factory: Arc<F>,
     live: Arc<Live>,
-    messages: (Sender<Message<JobOf<F>>>, Receiver<Message<JobOf<F>>>),
+    tell: Sender<Message<JobOf<F>>>,
+    messages: Receiver<Message<JobOf<F>>>,
     reports: Sender<Report>,
 }
 
@@ -143,12 +144,13 @@ impl<F: ExchangerFactory> Run<F> {
         live: Arc<Live>,
         reports: Sender<Report>,
     ) -> Self {
-        Run { options, clock, factory: Arc::new(factory), live, messages: channel(), reports }
+        let (tell, messages) = channel();
+        Run { options, clock, factory: Arc::new(factory), live, tell, messages, reports }
     }
 
     /// A handle to stop it by.
     pub fn handle(&self) -> RunHandle<JobOf<F>> {
-        RunHandle { messages: self.messages.0.clone() }
+        RunHandle { messages: self.tell.clone() }
     }
 
     /// Plays the schedule to its end. `requests` come in the order of their due instants; `started` is
@@ -161,7 +163,7 @@ impl<F: ExchangerFactory> Run<F> {
         E: std::fmt::Display,
         I: Iterator<Item = Result<Planned<JobOf<F>>, E>> + Send + 'static,
     {
-        let (stage, stage_seen) = watch::channel(Stage::Running);
+        let (announce, stage_seen) = watch::channel(Stage::Running);
         let pacer = PacerInbox::new();
         let pacer_thread = pacer.start(Shooter {
             clock: Arc::clone(&self.clock),
@@ -176,12 +178,12 @@ impl<F: ExchangerFactory> Run<F> {
             stage: stage_seen,
         };
         let workers = (0..self.live.workers.len())
-            .map(|n| worker::start(n, Arc::clone(&self.factory), common.clone(), self.messages.0.clone()))
+            .map(|n| worker::start(n, Arc::clone(&self.factory), common.clone(), self.tell.clone()))
             .collect::<Result<Vec<_>, _>>()?;
         drop(common);
         let budget = Budget::new(self.options.lookahead);
         let feeder =
-            feeder::start(requests, Arc::clone(&budget), Arc::clone(&self.clock), self.messages.0.clone())?;
+            feeder::start(requests, Arc::clone(&budget), Arc::clone(&self.clock), self.tell.clone())?;
         let epoch = self.clock.now().plus(self.options.lead);
         self.live.set_epoch(epoch);
         started(epoch);
@@ -194,8 +196,8 @@ impl<F: ExchangerFactory> Run<F> {
             load: vec![0; workers.len()],
             waiting: VecDeque::new(),
             slots: VecDeque::new(),
-            fed: None,
-            stage,
+            fed: Fed::Going,
+            stage: announce,
             drain_until: None,
             ended: 0,
             broken: false,
@@ -204,7 +206,7 @@ impl<F: ExchangerFactory> Run<F> {
             // A slot is an instant from which a request may be in flight: at first, the epoch.
             state.slots = (0..concurrency).map(|_| epoch).collect();
         }
-        state.run(&self.messages.1, || pacer.drop_all());
+        state.run(&self.messages, || pacer.drop_all());
         budget.close();
         pacer.stop();
         let end = state.clock.now();
@@ -212,7 +214,10 @@ impl<F: ExchangerFactory> Run<F> {
         let (max_in_flight, max_queued) = state.live.peaks();
         let interrupted = state.drain_until.is_some();
         let broken = state.broken;
-        let feed_error = state.fed.take().flatten();
+        let feed_error = match std::mem::replace(&mut state.fed, Fed::All) {
+            Fed::Failed(error) => Some(error),
+            Fed::Going | Fed::All => None,
+        };
         state.live.set_never_sent(state.options.scheduled.saturating_sub(state.ended));
         drop(state);
         drop(self.messages);
@@ -237,6 +242,13 @@ fn resume(result: std::thread::Result<()>) {
     }
 }
 
+/// How far the schedule has been read.
+enum Fed {
+    Going,
+    All,
+    Failed(String),
+}
+
 /// What the loop owns.
 struct State<J> {
     options: RunOptions,
@@ -250,8 +262,7 @@ struct State<J> {
     waiting: VecDeque<Ready<J>>,
     /// Closed loop: free places in flight, and since when.
     slots: VecDeque<Stamp>,
-    /// Set once the schedule has no more; with the error that ended it.
-    fed: Option<Option<String>>,
+    fed: Fed,
     stage: watch::Sender<Stage>,
     drain_until: Option<Stamp>,
     ended: u64,
@@ -327,7 +338,9 @@ impl<J> State<J> {
         let horizon = due.plus(ARM_AHEAD);
         let soon =
             self.waiting.partition_point(|r| self.epoch.plus(r.planned.due) <= horizon).min(1 << 20) as u64;
-        ARM_AHEAD.plus(Nanos::new(soon * ARM_EACH.as_nanos() / self.jobs.len().max(1) as u64)).min(ARM_AT_MOST)
+        ARM_AHEAD
+            .plus(Nanos::new(soon * ARM_EACH.as_nanos() / self.jobs.len().max(1) as u64))
+            .min(ARM_AT_MOST)
     }
 
     /// Gives a request to the worker that has the fewest.
@@ -347,7 +360,7 @@ impl<J> State<J> {
                     self.waiting.push_back(*ready);
                 }
             }
-            Message::Fed(error) => self.fed = Some(error),
+            Message::Fed(error) => self.fed = error.map_or(Fed::All, Fed::Failed),
             Message::Broken { worker } => {
                 self.load[worker] -= 1;
                 self.broken = true;
@@ -387,7 +400,8 @@ impl<J> State<J> {
 
     fn is_over(&self) -> bool {
         let idle = self.load.iter().all(|load| *load == 0);
-        let no_more = self.drain_until.is_some() || (self.fed.is_some() && self.waiting.is_empty());
+        let no_more =
+            self.drain_until.is_some() || (!matches!(self.fed, Fed::Going) && self.waiting.is_empty());
         idle && no_more
     }
 }

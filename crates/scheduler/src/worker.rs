@@ -12,7 +12,7 @@ use crate::exchange::{Exchanger, ExchangerFactory, Ready};
 use crate::live::{Live, Tracker};
 use crate::pacer::PacerInbox;
 use crate::run::Message;
-use crate::shot::{Armed, Report, ShotState, Shooter};
+use crate::shot::{Armed, Report, Shooter, ShotState};
 
 /// Lateness below this is the timer's own and needs no cause.
 const NOTEWORTHY: Nanos = Nanos::from_micros(100);

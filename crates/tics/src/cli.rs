@@ -1,4 +1,5 @@
 //! The arguments of every command.
+#![expect(clippy::struct_excessive_bools, reason = "flags are independent of each other")]
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -211,7 +211,7 @@ fn free_name(base: &Path, name: &str) -> PathBuf {
     if !first.exists() {
         return first;
     }
-    (2..).map(|n| base.join(format!("{name}-{n}"))).find(|p| !p.exists()).unwrap_or(first)
+    (2..10_000).map(|n| base.join(format!("{name}-{n}"))).find(|p| !p.exists()).unwrap_or(first)
 }
 
 /// The run's name travels in a header: only what every server takes there.

@@ -68,14 +68,17 @@ fn listen(stderr: ChildStderr) -> String {
     String::from_utf8_lossy(&said).into_owned()
 }
 
-/// Why the child did not start, on one line: the first that it said.
+/// Why the child did not start, on one line.
 fn why_not(said: &str, status: ExitStatus) -> String {
-    let line = said.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
-    // The argument parser's line; those after it explain `tics sim`, not this command.
-    if let Some(usage) = line.strip_prefix("error: ") {
+    let lines: Vec<&str> = said.trim().lines().map(str::trim).collect();
+    let first = lines.first().copied().unwrap_or_default();
+    if let Some(usage) = first.strip_prefix("error: ") {
+        // The argument parser's first paragraph; those after it explain `tics sim`, not this command.
+        let rest = lines[1..].iter().take_while(|line| !line.is_empty());
+        let usage = rest.fold(usage.to_owned(), |all, line| all + " " + line);
         return format!("--sim: {usage}; `tics sim --help` lists its arguments");
     }
-    match line.strip_prefix("tics: ").unwrap_or(line) {
+    match first.strip_prefix("tics: ").unwrap_or(first) {
         "" => format!("the simulated server did not start: {status}"),
         line => format!("--sim: {line}"),
     }

@@ -1,7 +1,6 @@
 //! `tics replay`: a trace at its timestamps.
 
 use std::num::NonZeroU64;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use tics_record::{Clock, LoadModel};
@@ -72,7 +71,7 @@ fn report_skipped(trace: &Trace, quiet: bool) {
 }
 
 fn plan(args: &ReplayArgs, trace: &Trace, scale: Scale, several: bool, tokenizer: &TokenizerChoice) -> Plan {
-    let stem = args.trace.file_stem().filter(|_| args.trace != PathBuf::from("-"));
+    let stem = args.trace.file_stem().filter(|_| args.trace.as_os_str() != "-");
     let stem = stem.map_or_else(|| "replay".to_owned(), |s| s.to_string_lossy().into_owned());
     let mut name = args.run.name.clone().unwrap_or_else(|| stem.clone());
     if several {
