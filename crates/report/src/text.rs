@@ -158,7 +158,7 @@ fn input_tokens(summary: &Summary) -> String {
             let _ =
                 write!(text, ", {usage} by the server's count of {}", counted(tokens.with_usage, "request"));
             if tokens.differ > 0 {
-                let _ = write!(text, "; {} from what was asked", differs(tokens.differ));
+                let _ = write!(text, "; the two differ in {}", counted(tokens.differ, "request"));
             }
         }
     }
@@ -181,8 +181,8 @@ fn output_tokens(summary: &Summary) -> String {
     if tokens.differ > 0 {
         let _ = write!(
             text,
-            "; the server's count {} from the tics, {} tokens a tic",
-            differs(tokens.differ),
+            "; the server's count differs from the tics in {}, {} tokens a tic",
+            counted(tokens.differ, "request"),
             number(tokens.tokens_per_tic, 3)
         );
     }
@@ -190,10 +190,6 @@ fn output_tokens(summary: &Summary) -> String {
         let _ = write!(text, "; {} of failed requests not counted", counted(tokens.failed_tics, "tic"));
     }
     text
-}
-
-fn differs(requests: u64) -> String {
-    format!("of {} differs", counted(requests, "request"))
 }
 
 fn latencies(out: &mut String, summary: &Summary) {
