@@ -1,15 +1,19 @@
 //! The CSV of the Azure LLM inference traces: columns by name, times as dates.
 
+use crate::csv::{Cells, Header};
 use crate::decimal::{SECONDS, parse_decimal};
-use crate::error::{Fault, shorten};
+use crate::error::Fault;
 use crate::value::{TOKENS, expect_tokens};
-use crate::view::{Fields, RowView};
+use crate::view::RowView;
 
 const TIME: &str = "TIMESTAMP";
 const INPUT: &str = "ContextTokens";
 const OUTPUT: &str = "GeneratedTokens";
 
-/// Where the columns are.
+/// The columns that can be renamed.
+pub(crate) const NAMES: &[&str] = &[TIME, INPUT, OUTPUT];
+
+/// Where the columns are. The number of images, where there is one, is not used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Columns {
     time: usize,
@@ -19,50 +23,30 @@ pub(crate) struct Columns {
 }
 
 impl Columns {
-    /// Whether a line is the header of such a file.
-    pub(crate) fn recognise(line: &str) -> bool {
-        Columns::from_header(line).is_ok()
-    }
-
-    pub(crate) fn from_header(line: &str) -> Result<Columns, Fault> {
-        let names: Vec<&str> = line.split(',').map(str::trim).collect();
-        let find = |name: &str| {
-            names
-                .iter()
-                .position(|n| *n == name)
-                .ok_or_else(|| Fault::field(name, "a column of this name in the header", &shorten(line)))
-        };
-        Ok(Columns { time: find(TIME)?, input: find(INPUT)?, output: find(OUTPUT)?, count: names.len() })
+    pub(crate) fn from_header(line: &str, fields: &[(String, String)]) -> Result<Columns, Fault> {
+        let header = Header::new(line, fields);
+        Ok(Columns {
+            time: header.column(TIME)?,
+            input: header.column(INPUT)?,
+            output: header.column(OUTPUT)?,
+            count: header.count(),
+        })
     }
 
     /// Validates a line in full.
     pub(crate) fn read<'a>(&self, line: &'a str) -> Result<RowView<'a>, Fault> {
-        let found = line.split(',').count();
-        if found != self.count {
-            return Err(Fault::Columns { expected: self.count, found });
-        }
-        let cell = |at: usize| line.split(',').nth(at).unwrap_or("").trim();
-        let tokens =
-            |name, at| expect_tokens(cell(at)).map_err(|_| Fault::field(name, TOKENS, &quoted(cell(at))));
-        let at = parse_date(cell(self.time)).ok_or_else(|| {
-            Fault::field(TIME, "a date such as 2023-11-16 18:15:46.6805900", &quoted(cell(self.time)))
-        })?;
+        let cells = Cells::new(line, self.count)?;
+        let tokens = |cell: &str| expect_tokens(cell).map_err(|_| TOKENS);
         Ok(RowView {
-            at,
-            input_length: tokens(INPUT, self.input)?,
-            output_length: tokens(OUTPUT, self.output)?,
-            blocks: None,
-            block_size: None,
-            delay: None,
-            turn: None,
-            is_root: false,
-            fields: Fields::default(),
+            at: cells.value((self.time, TIME), |cell| {
+                parse_date(cell).ok_or("a date such as 2023-11-16 18:15:46.6805900")
+            })?,
+            has_time: true,
+            input_length: cells.value((self.input, INPUT), tokens)?,
+            output_length: cells.value((self.output, OUTPUT), tokens)?,
+            ..RowView::default()
         })
     }
-}
-
-fn quoted(cell: &str) -> String {
-    if cell.is_empty() { "nothing".to_owned() } else { format!("\"{cell}\"") }
 }
 
 /// A date as nanoseconds since 1970 UTC: `YYYY-MM-DD HH:MM:SS`, `T` or a blank between, with or
@@ -167,10 +151,10 @@ mod tests {
 
     #[test]
     fn columns_are_found_by_name() {
-        let columns = Columns::from_header("TIMESTAMP,NumImages,ContextTokens,GeneratedTokens").unwrap();
+        let columns = Columns::from_header("TIMESTAMP,NumImages,ContextTokens,GeneratedTokens", &[]).unwrap();
         let row = columns.read("2024-05-12 00:00:00+00:00,3,70,9").unwrap();
         assert_eq!((row.input_length, row.output_length), (70, 9));
-        let fault = Columns::from_header("TIMESTAMP,GeneratedTokens").unwrap_err();
+        let fault = Columns::from_header("TIMESTAMP,GeneratedTokens", &[]).unwrap_err();
         assert_eq!(
             fault.to_string(),
             "\"ContextTokens\": expected a column of this name in the header, found TIMESTAMP,GeneratedTokens"

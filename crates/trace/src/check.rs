@@ -62,6 +62,8 @@ pub struct CheckReport {
     pub format: Format,
     /// Valid rows.
     pub rows: u64,
+    /// The unit of its times, where the format alone says it, and no other unit fits them better.
+    pub unit: Option<&'static str>,
     /// Names of all checks that were made.
     pub checks: Vec<&'static str>,
     /// What is not as it should be, worst first.
@@ -90,11 +92,17 @@ struct Checks {
     order: Tally,
     lengths: Tally,
     turns: Tally,
+    prefixes: Tally,
+    turn_order: Tally,
     duplicate_ids: Tally,
     missing_parents: Tally,
     late_parents: Tally,
     last: Nanos,
     ids: HashMap<Id, Nanos>,
+    /// The block before each block.
+    before: HashMap<u64, Option<u64>>,
+    /// Time and turn of the last row of each session.
+    sessions: HashMap<String, (Nanos, u32)>,
     /// Rows whose parent has not come yet.
     waiting: Vec<(Id, u64, Nanos)>,
 }
@@ -102,6 +110,7 @@ struct Checks {
 impl Checks {
     fn add(&mut self, row: Row) {
         let Row { line, at, .. } = row;
+        let has_session = row.session.is_some();
         if let (Some(ids), Some(size)) = (&row.hash_ids, row.block_size)
             && row.input_length > 0
             && ids.len() as u64 != u64::from(row.input_length.div_ceil(size))
@@ -115,8 +124,18 @@ impl Checks {
         if row.input_length > LONGEST_INPUT || row.output_length > LONGEST_OUTPUT {
             self.lengths.add(line);
         }
+        if row.hash_ids.as_ref().is_some_and(|ids| !self.continues(ids)) {
+            self.prefixes.add(line);
+        }
+        if let (Some(session), Some(turn)) = (row.session, row.turn) {
+            let before = self.sessions.insert(session, (at, turn));
+            // Turns on one instant may come in any order in the file.
+            if before.is_some_and(|(time, last)| (time < at && turn <= last) || (time > at && turn >= last)) {
+                self.turn_order.add(line);
+            }
+        }
         let is_late_turn = row.turn.is_some_and(|turn| turn > 1);
-        if row.turn == Some(0) || (is_late_turn && row.parent.is_none() && row.session.is_none()) {
+        if row.turn == Some(0) || (is_late_turn && row.parent.is_none() && !has_session) {
             self.turns.add(line);
         }
         if let Some(parent) = row.parent {
@@ -131,6 +150,17 @@ impl Checks {
         {
             self.duplicate_ids.add(line);
         }
+    }
+
+    /// Whether every block stands behind the same block as wherever it was met before.
+    fn continues(&mut self, ids: &[u64]) -> bool {
+        let mut before = None;
+        let mut agrees = true;
+        for id in ids {
+            agrees &= *self.before.entry(*id).or_insert(before) == before;
+            before = Some(*id);
+        }
+        agrees
     }
 
     /// Parents that come later in the file than their children, or never.
@@ -150,7 +180,7 @@ impl Trace {
     /// [`OpenOptions::skip_bad_rows`](crate::OpenOptions::skip_bad_rows) to have bad rows among the
     /// findings instead of an error.
     ///
-    /// Memory grows with the number of request ids, where rows have them.
+    /// Memory grows with the number of request ids, sessions and distinct blocks, where rows have them.
     ///
     /// # Errors
     /// When the file can no longer be read.
@@ -165,10 +195,12 @@ impl Trace {
             path: self.path().to_owned(),
             format: index.format,
             rows: index.rows,
+            unit: None,
             checks: Vec::new(),
             findings: Vec::new(),
         };
         report.add_bad_rows(index);
+        report.add_left_out(index);
         report.add_tallies(checks);
         report.add_unit(index);
         report.findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
@@ -195,10 +227,35 @@ impl CheckReport {
         }
     }
 
+    /// Rows that were left out on purpose.
+    fn add_left_out(&mut self, index: &Index) {
+        let left_out = [
+            ("failed", index.failed, "failed in the original, and left out"),
+            ("conversations", index.empty_conversations, "no message that is answered, and left out"),
+            ("times", index.untimed, "no time of its own: it follows the row before in its session"),
+        ];
+        for (check, count, message) in left_out.into_iter().filter(|(_, count, _)| *count > 0) {
+            self.checks.push(check);
+            self.findings.push(Finding {
+                check,
+                severity: Severity::Note,
+                count,
+                first_lines: Vec::new(),
+                message: message.to_owned(),
+            });
+        }
+    }
+
     fn add_tallies(&mut self, checks: Checks) {
         use Severity::{Error, Note, Warning};
         let all = [
             ("blocks", Error, checks.blocks, "the number of hash_ids is not ceil(input_length / block size)"),
+            (
+                "prefixes",
+                Warning,
+                checks.prefixes,
+                "a block stands behind another one than before; the same id should mean the same prefix",
+            ),
             ("ids", Error, checks.duplicate_ids, "the id was used before"),
             ("parents", Error, checks.late_parents, "the parent arrives after the request that continues it"),
             ("order", Warning, checks.order, "earlier than the row before; a replay sorts by time"),
@@ -209,6 +266,12 @@ impl CheckReport {
                 "longer than any model takes: over 10,000,000 in or 1,000,000 out",
             ),
             ("turns", Warning, checks.turns, "the turn is 0, or above 1 in a row that continues nothing"),
+            (
+                "turn order",
+                Warning,
+                checks.turn_order,
+                "the turn does not go up with the time in its session",
+            ),
             (
                 "missing parents",
                 Note,
@@ -236,6 +299,7 @@ impl CheckReport {
     fn add_unit(&mut self, index: &Index) {
         let Some(unit) = index.format.silent_unit() else { return };
         self.checks.push("unit");
+        self.unit = Some(unit);
         let span = index.span().as_secs_f64();
         if index.rows < ROWS_FOR_A_RATE || span == 0.0 {
             return;
@@ -246,6 +310,7 @@ impl CheckReport {
             "seconds" if rate < SLOWEST_RPS => ("milliseconds", rate * 1e3),
             _ => return,
         };
+        self.unit = None;
         self.findings.push(Finding {
             check: "unit",
             severity: Severity::Warning,
@@ -266,7 +331,8 @@ impl CheckReport {
         for check in &self.checks {
             let mut found = self.findings.iter().filter(|finding| finding.check == *check).peekable();
             if found.peek().is_none() {
-                let _ = writeln!(text, "ok       {check}");
+                let unit = self.unit.filter(|_| *check == "unit").map(|unit| format!(": {unit}"));
+                let _ = writeln!(text, "ok       {check}{}", unit.unwrap_or_default());
             }
             for finding in found {
                 let _ = writeln!(text, "{}", finding.render());

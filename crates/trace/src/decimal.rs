@@ -9,6 +9,10 @@ use std::fmt::Write as _;
 pub(crate) const SECONDS: u32 = 9;
 /// Decimal places that turn milliseconds into nanoseconds.
 pub(crate) const MILLIS: u32 = 6;
+/// Decimal places that turn microseconds into nanoseconds.
+pub(crate) const MICROS: u32 = 3;
+/// Nanoseconds are nanoseconds.
+pub(crate) const NANOS: u32 = 0;
 
 /// Why a text is not a count of units.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -32,6 +32,25 @@ pub enum Fault {
         /// Its place in the line, from 1.
         column: usize,
     },
+    /// A conversation is not what it should be.
+    #[error(
+        "expected a conversation (\"conversations\": a list of \"from\" and \"value\"), found an error at \
+             column {column}: {message}"
+    )]
+    Conversation {
+        /// What the parser says.
+        message: String,
+        /// Byte of the line, from 1.
+        column: usize,
+    },
+    /// A file that is one JSON array is not.
+    #[error("expected {expected}, found {found}")]
+    Layout {
+        /// What belongs there.
+        expected: &'static str,
+        /// What is there, shortened.
+        found: String,
+    },
     /// A CSV row has another number of columns than its header.
     #[error("expected {expected} columns, found {found}")]
     Columns {
@@ -43,6 +62,10 @@ pub enum Fault {
 }
 
 impl Fault {
+    pub(crate) fn not_text(line: &[u8], error: &std::str::Utf8Error) -> Fault {
+        Fault::NotText { byte: line[error.valid_up_to()], column: error.valid_up_to() + 1 }
+    }
+
     pub(crate) fn field(name: &str, expected: impl Into<String>, found: &str) -> Fault {
         Fault::Field { field: name.to_owned(), expected: expected.into(), found: shorten(found) }
     }
@@ -75,13 +98,37 @@ pub enum TraceError {
         /// As given.
         path: String,
     },
-    /// It is compressed.
+    /// It is compressed by something else than gzip or zstd.
     #[error("{path}: compressed with {with}; decompress it first: {with} -dc FILE | tics replay -")]
     Compressed {
         /// As given.
         path: String,
         /// The tool that decompresses it.
         with: &'static str,
+    },
+    /// It is compressed, and damaged or cut short.
+    #[error("{path}: compressed with {with}, but damaged or cut short")]
+    Damaged {
+        /// As given.
+        path: String,
+        /// The tool that made it.
+        with: &'static str,
+        /// What the decoder says.
+        #[source]
+        source: io::Error,
+    },
+    /// It is compressed, and comes to more than any trace.
+    #[error(
+        "{path}: compressed with {with}, and more than {most} bytes when decompressed; decompress it \
+             yourself and give the file, if that is meant"
+    )]
+    TooLarge {
+        /// As given.
+        path: String,
+        /// The tool that made it.
+        with: &'static str,
+        /// The most that is decompressed.
+        most: u64,
     },
     /// It is not text.
     #[error("{path}:{line}: binary data; expected a trace as UTF-8 text (JSON lines or CSV)")]
@@ -113,6 +160,46 @@ pub enum TraceError {
         /// What is wrong with it.
         fault: Fault,
     },
+    /// A folder without a file that can be read.
+    #[error(
+        "{path}: no trace in this folder: expected ServeGen's files chunk-<i>-trace.csv, each with its \
+             chunk-<i>-dataset.json"
+    )]
+    NoChunk {
+        /// As given.
+        path: String,
+    },
+    /// A file of ServeGen's under another name.
+    #[error(
+        "{path}: parameters of ServeGen; expected a file chunk-<i>-trace.csv beside its \
+             chunk-<i>-dataset.json, or the folder of such files"
+    )]
+    ChunkName {
+        /// As given.
+        path: String,
+    },
+    /// Every row was left out.
+    #[error("{path}: no request to send: {why}")]
+    NothingLeft {
+        /// As given.
+        path: String,
+        /// Why they were left out, and what can be done.
+        why: String,
+    },
+    /// A field was to have another name, but the format has no such field.
+    #[error(
+        "{path}: the format {format} has no field \"{field}\" that could have another name; it has {known}"
+    )]
+    UnknownField {
+        /// As given.
+        path: String,
+        /// The file's format.
+        format: crate::Format,
+        /// Our name of the field.
+        field: String,
+        /// Names that it has.
+        known: String,
+    },
     /// Bad rows were to be skipped, and all were bad.
     #[error("no valid row among {skipped}; the first: {first}")]
     NoValidRow {
@@ -132,6 +219,12 @@ pub enum TraceError {
         start: String,
         /// Time of the last request, seconds.
         end: String,
+    },
+    /// The sample is so small that nothing is in it.
+    #[error("{path}: no request in so small a sample; take a larger share, or another seed")]
+    EmptySample {
+        /// As given.
+        path: String,
     },
     /// Another number of rows was read than the index pass had counted.
     #[error("{path}: the file changed while it was in use: {expected} requests before, {found} now")]

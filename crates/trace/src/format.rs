@@ -2,14 +2,17 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use crate::azure::Columns;
+use crate::dialect::{Dialect, MOONCAKE, PAYLOAD, PROMPTS, QWEN, Spoken, TICS, Time};
 use crate::error::Fault;
-use crate::json::{Defaults, Dialect, MOONCAKE, PROMPTS, QWEN, TICS};
+use crate::json::Defaults;
+use crate::open::OpenOptions;
 use crate::view::RowView;
+use crate::{azure, burstgpt, servegen};
 
 /// A trace format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -23,14 +26,31 @@ pub enum Format {
     Qwen,
     /// Azure LLM inference 2023 and 2024: CSV with dates.
     Azure,
+    /// BurstGPT, 6 or 8 columns: CSV with seconds. A response of 0 tokens failed in the original.
+    BurstGpt,
+    /// ShareGPT: a JSON array of conversations, one request a turn; every request at time zero.
+    ShareGpt,
+    /// ServeGen: parameters, from which rows are drawn.
+    ServeGen,
     /// JSON lines of a `prompt` and perhaps an `output_length`; every request at time zero.
     Prompts,
+    /// JSON lines of request bodies, sent as they are; every request at time zero.
+    Payload,
 }
 
 impl Format {
     /// All of them.
-    pub const ALL: [Format; 5] =
-        [Format::Tics, Format::Mooncake, Format::Qwen, Format::Azure, Format::Prompts];
+    pub const ALL: [Format; 9] = [
+        Format::Tics,
+        Format::Mooncake,
+        Format::Qwen,
+        Format::Azure,
+        Format::BurstGpt,
+        Format::ShareGpt,
+        Format::ServeGen,
+        Format::Prompts,
+        Format::Payload,
+    ];
 
     /// As on the command line.
     pub const fn name(self) -> &'static str {
@@ -39,7 +59,11 @@ impl Format {
             Format::Mooncake => "mooncake",
             Format::Qwen => "qwen",
             Format::Azure => "azure",
+            Format::BurstGpt => "burstgpt",
+            Format::ShareGpt => "sharegpt",
+            Format::ServeGen => "servegen",
             Format::Prompts => "prompts",
+            Format::Payload => "payload",
         }
     }
 
@@ -48,7 +72,29 @@ impl Format {
         match self {
             Format::Mooncake => Some("milliseconds"),
             Format::Qwen => Some("seconds"),
-            Format::Tics | Format::Azure | Format::Prompts => None,
+            _ => None,
+        }
+    }
+
+    /// Its table, if it is one of JSON lines. ShareGPT and ServeGen are rewritten as our own rows.
+    pub(crate) const fn dialect(self) -> Option<&'static Dialect> {
+        match self {
+            Format::Tics | Format::ShareGpt | Format::ServeGen => Some(&TICS),
+            Format::Mooncake => Some(&MOONCAKE),
+            Format::Qwen => Some(&QWEN),
+            Format::Prompts => Some(&PROMPTS),
+            Format::Payload => Some(&PAYLOAD),
+            Format::Azure | Format::BurstGpt => None,
+        }
+    }
+
+    /// Names of the fields that may have another one in a file.
+    pub(crate) fn field_names(self) -> Vec<&'static str> {
+        match self {
+            Format::Azure => azure::NAMES.to_vec(),
+            Format::BurstGpt => burstgpt::NAMES.to_vec(),
+            Format::ShareGpt | Format::ServeGen => Vec::new(),
+            _ => self.dialect().map_or(&[][..], |dialect| dialect.names).iter().map(|(n, _)| *n).collect(),
         }
     }
 
@@ -62,20 +108,54 @@ impl Format {
     /// Mooncake and Qwen-Bailian rows differ in their unit of time, so a name decides where there is
     /// one (`chat_id`), and the number of blocks where there is none.
     pub fn detect(line: &str) -> Option<Format> {
-        if Columns::recognise(line) {
+        Format::detect_with(line, &OpenOptions::default())
+    }
+
+    /// The same with what is known of the file: names of fields, and the size of its blocks.
+    pub(crate) fn detect_with(line: &str, options: &OpenOptions) -> Option<Format> {
+        let fields = &*options.fields;
+        if azure::Columns::from_header(line, fields).is_ok() {
             return Some(Format::Azure);
         }
-        let Ok(Value::Object(row)) = serde_json::from_str(line) else { return None };
+        if burstgpt::Columns::from_header(line, fields).is_ok() {
+            return Some(Format::BurstGpt);
+        }
+        if servegen::recognise(line) {
+            return Some(Format::ServeGen);
+        }
+        let Ok(Value::Object(mut row)) = serde_json::from_str(line) else { return None };
+        for (ours, theirs) in fields {
+            if let Some(value) = row.remove(theirs) {
+                row.insert(ours.clone(), value);
+            }
+        }
+        Format::of_object(&row, options.block_size.is_some())
+    }
+
+    fn of_object(row: &Map<String, Value>, knows_blocks: bool) -> Option<Format> {
         let has = |name: &str| row.contains_key(name);
+        let has_length = has("input_length") || has("output_length") || has("hash_ids");
+        let has_chat = has("messages") || has("payload");
         if has("timestamp_s") {
             return Some(Format::Tics);
         }
-        if has("timestamp") && (has("input_length") || has("output_length") || has("hash_ids")) {
+        if has("model") && (has("messages") || has("prompt") && has("max_tokens")) && !has_length {
+            return Some(Format::Payload);
+        }
+        if has("timestamp") && (has_length || has_chat) {
             let length = row.get("input_length").and_then(Value::as_u64);
             let blocks = row.get("hash_ids").and_then(Value::as_array).map(|ids| ids.len() as u64);
             let fits = |size: u64| length.zip(blocks).is_some_and(|(length, n)| length.div_ceil(size) == n);
-            let qwen = has("chat_id") || has("parent_chat_id") || (fits(16) && !fits(512));
+            // Blocks whose size is given say nothing about the format.
+            let fits_qwen = !knows_blocks && fits(16) && !fits(512);
+            let qwen = has("chat_id") || has("parent_chat_id") || fits_qwen;
             return Some(if qwen { Format::Qwen } else { Format::Mooncake });
+        }
+        if has("conversations") {
+            return Some(Format::ShareGpt);
+        }
+        if !has("timestamp") && (has("session_id") && has_length || has_chat) {
+            return Some(Format::Mooncake);
         }
         (has("prompt") && !has("timestamp")).then_some(Format::Prompts)
     }
@@ -100,27 +180,37 @@ impl FromStr for Format {
 ///
 /// A decoder is given one line and returns a validated row that borrows from it. A format whose rows
 /// are not lines (a JSON array, say) belongs before it: rewritten as Tics rows into the spool file.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) enum Decoder {
-    Json(&'static Dialect, Defaults),
-    Azure(Columns),
+    Json(Arc<Spoken>, Defaults),
+    Azure(azure::Columns),
+    BurstGpt(burstgpt::Columns, Defaults),
 }
 
 impl Decoder {
-    /// `first` is the first line that is not blank.
-    pub(crate) fn new(format: Format, first: &str, defaults: Defaults) -> Result<Decoder, Fault> {
+    /// `first` is the first line that is not blank; `fields` are names that the format has.
+    pub(crate) fn new(
+        format: Format,
+        first: &str,
+        fields: &[(String, String)],
+        defaults: Defaults,
+    ) -> Result<Decoder, Fault> {
         Ok(match format {
-            Format::Tics => Decoder::Json(&TICS, defaults),
-            Format::Mooncake => Decoder::Json(&MOONCAKE, defaults),
-            Format::Qwen => Decoder::Json(&QWEN, defaults),
-            Format::Prompts => Decoder::Json(&PROMPTS, defaults),
-            Format::Azure => Decoder::Azure(Columns::from_header(first)?),
+            Format::BurstGpt => Decoder::BurstGpt(burstgpt::Columns::from_header(first, fields)?, defaults),
+            _ => match format.dialect() {
+                Some(dialect) => {
+                    let spoken = Spoken::new(dialect, fields)
+                        .map_err(|name| Fault::field(&name, "a field of the format", &name))?;
+                    Decoder::Json(Arc::new(spoken), defaults)
+                }
+                None => Decoder::Azure(azure::Columns::from_header(first, fields)?),
+            },
         })
     }
 
     /// Whether the first line that is not blank is a header.
     pub(crate) const fn has_header(&self) -> bool {
-        matches!(self, Decoder::Azure(_))
+        !matches!(self, Decoder::Json(..))
     }
 
     /// Whether times are dates, so that the trace's zero is its first request.
@@ -128,14 +218,17 @@ impl Decoder {
         matches!(self, Decoder::Azure(_))
     }
 
+    /// Whether there may be rows that follow another in time.
+    pub(crate) fn may_lack_time(&self) -> bool {
+        matches!(self, Decoder::Json(spoken, _) if spoken.dialect.time == Time::Optional)
+    }
+
     pub(crate) fn read<'a>(&self, line: &'a [u8]) -> Result<RowView<'a>, Fault> {
-        let text = std::str::from_utf8(line).map_err(|error| Fault::NotText {
-            byte: line[error.valid_up_to()],
-            column: error.valid_up_to() + 1,
-        })?;
+        let text = std::str::from_utf8(line).map_err(|error| Fault::not_text(line, &error))?;
         match self {
-            Decoder::Json(dialect, defaults) => dialect.read(text, defaults),
+            Decoder::Json(spoken, defaults) => spoken.read(text, defaults),
             Decoder::Azure(columns) => columns.read(text),
+            Decoder::BurstGpt(columns, defaults) => columns.read(text, defaults.keep_failed),
         }
     }
 }
@@ -165,7 +258,25 @@ mod tests {
         check("TIMESTAMP,NumImages,ContextTokens,GeneratedTokens", Some(Format::Azure));
         check(r#"{"prompt": "Hello"}"#, Some(Format::Prompts));
         check(r#"{"text": "Hello"}"#, None);
-        check("Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type", None);
+        check("Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type", Some(Format::BurstGpt));
+        check(
+            "Timestamp,Session ID,Elapsed time,Model,Request tokens,Response tokens,Total tokens,Log Type",
+            Some(Format::BurstGpt),
+        );
+        check("0,1.16,0.98,Gamma,1.03,0.82", Some(Format::ServeGen));
+        check("600,0,0,,0,0", Some(Format::ServeGen));
+        check(
+            r#"{"session_id": "abc-123", "delay": 2, "input_length": 150, "output_length": 20}"#,
+            Some(Format::Mooncake),
+        );
+        check(r#"{"timestamp": 1000, "payload": {"model": "m", "messages": []}}"#, Some(Format::Mooncake));
+        check(
+            r#"{"messages": [{"role": "user", "content": "Hi"}], "output_length": 4}"#,
+            Some(Format::Mooncake),
+        );
+        check(r#"{"model": "m", "messages": [], "max_tokens": 5}"#, Some(Format::Payload));
+        check(r#"{"prompt": "Hi", "output_tokens": 128}"#, Some(Format::Prompts));
+        check(r#"{"id": "1", "conversations": []}"#, Some(Format::ShareGpt));
         check("[1, 2]", None);
         check("", None);
     }
@@ -175,6 +286,8 @@ mod tests {
         for format in Format::ALL {
             assert_eq!(format.name().parse(), Ok(format));
         }
-        assert!("csv".parse::<Format>().unwrap_err().contains("tics, mooncake, qwen, azure, prompts"));
+        assert!(
+            "csv".parse::<Format>().unwrap_err().contains("tics, mooncake, qwen, azure, burstgpt, sharegpt")
+        );
     }
 }

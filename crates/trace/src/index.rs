@@ -1,32 +1,34 @@
 //! The index pass: every row validated once, before the first request; nothing kept per row.
 
+use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 
 use serde::Serialize;
 use tics_record::Nanos;
 
-use crate::error::{Fault, TraceError, shorten};
+use crate::error::{Fault, TraceError};
 use crate::format::{Decoder, Format};
 use crate::lines::{Line, Lines};
 use crate::open::OpenOptions;
-use crate::source::{Source, SourceReader, compressed_with};
+use crate::prepare::{Prepared, Skipped};
+use crate::source::{Source, SourceReader};
 use crate::view::RowView;
 
-/// Messages kept of rows that were skipped.
-const KEPT_MESSAGES: usize = 5;
+/// Fewer rows say nothing about batches.
+const FEWEST_ROWS: u64 = 20;
 
-/// Rows looked at to recognise the format: the first may be bad.
-const LOOKED_AT: usize = 16;
+/// With so many rows on a time, on average, a trace looks batched.
+const MEAN_BATCH: u64 = 2;
 
 /// What the index pass found out about a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Index {
     /// Its format.
     pub format: Format,
-    /// SHA-256 of all its bytes, in hexadecimal.
+    /// SHA-256 of all its bytes once decompressed, in hexadecimal; of ServeGen, of the rows drawn.
     pub sha256: String,
-    /// Its size.
+    /// Their number.
     pub bytes: u64,
     /// Valid rows.
     pub rows: u64,
@@ -59,9 +61,22 @@ pub struct Index {
     pub rows_with_blocks: u64,
     /// Rows whose number of blocks is not `ceil(input_length / block_size)`.
     pub block_mismatches: u64,
+    /// Requests that failed in the original and were left out; see
+    /// [`OpenOptions::keep_failed`](crate::OpenOptions::keep_failed).
+    pub failed: u64,
+    /// Conversations without a message that is answered, left out (ShareGPT).
+    pub empty_conversations: u64,
+    /// Rows that say no time: it was taken from the row before in their session.
+    pub untimed: u64,
 }
 
 impl Index {
+    /// Whether most rows share their instant with others, and there is more than one instant.
+    pub(crate) fn looks_batched(&self) -> bool {
+        let times = self.bursts.distinct_times;
+        self.rows >= FEWEST_ROWS && times > 1 && self.rows >= MEAN_BATCH * times
+    }
+
     /// From the earliest row to the latest.
     pub fn span(&self) -> Nanos {
         self.end.saturating_minus(self.start)
@@ -123,8 +138,43 @@ pub(crate) struct Plan {
     pub(crate) origin: u64,
     /// The rows in time order, where the file's own order is another.
     pub(crate) order: Option<Vec<Entry>>,
-    /// Input lengths that were counted, by line.
-    pub(crate) counted: Vec<(u64, u32)>,
+    /// What rows do not say themselves.
+    pub(crate) settled: Settled,
+}
+
+/// What the index pass found out about rows that do not say it themselves, by line.
+#[derive(Debug, Default)]
+pub(crate) struct Settled {
+    /// Input lengths that were counted.
+    counted: Vec<(u64, u32)>,
+    /// Times in nanoseconds of rows that follow another in their session.
+    times: Vec<(u64, u64)>,
+}
+
+impl Settled {
+    /// The row with what was found out about it; `None` if the index pass did not take it.
+    pub(crate) fn apply<'a>(
+        &self,
+        mut row: RowView<'a>,
+        line: u64,
+        options: &OpenOptions,
+    ) -> Option<RowView<'a>> {
+        if row.failed {
+            return None;
+        }
+        if !row.has_time {
+            row.at = of_line(&self.times, line)?;
+        }
+        if options.counts(&row) {
+            // A prompt without a token was refused although it parses.
+            row.input_length = of_line(&self.counted, line)?;
+        }
+        Some(row)
+    }
+}
+
+fn of_line<T: Copy>(found: &[(u64, T)], line: u64) -> Option<T> {
+    found.binary_search_by_key(&line, |(line, _)| *line).ok().map(|at| found[at].1)
 }
 
 /// One pass over the rows of a file, in its own order.
@@ -136,7 +186,7 @@ pub(crate) struct Pass {
 
 impl Pass {
     pub(crate) fn new(source: &Arc<Source>, plan: &Plan) -> Pass {
-        Pass { lines: Lines::new(source.reader()), decoder: plan.decoder, header: plan.header }
+        Pass { lines: Lines::new(source.reader()), decoder: plan.decoder.clone(), header: plan.header }
     }
 
     /// Hands the next row to `take`, valid or not; `None` at the end. Blank lines are no rows.
@@ -157,20 +207,24 @@ impl Pass {
 /// Reads the whole file once.
 pub(crate) fn index(
     path: &str,
-    source: &Arc<Source>,
+    prepared: Prepared,
     options: &OpenOptions,
 ) -> Result<(Index, Plan), TraceError> {
+    let Prepared { source, format, first, original } = prepared;
     let failed = |source| TraceError::Read { path: path.to_owned(), source };
-    let (format, first) = recognise(path, source, options.format)?;
-    let decoder = Decoder::new(format, first.text.trim(), options.defaults())
+    let decoder = Decoder::new(format, first.text.trim(), &options.fields, options.defaults())
         .map_err(|fault| TraceError::Row { path: path.to_owned(), line: first.number, fault })?;
     let header = decoder.has_header().then_some(first.number);
-    let mut plan = Plan { decoder, header, origin: 0, order: None, counted: Vec::new() };
-    let mut pass = Pass { lines: Lines::hashed(source.reader()), decoder, header };
-    let mut totals = Totals::default();
+    let mut plan = Plan { decoder, header, origin: 0, order: None, settled: Settled::default() };
+    let mut pass = Pass { lines: Lines::hashed(source.reader()), ..Pass::new(&source, &plan) };
+    let mut totals = Totals { may_lack_time: plan.decoder.may_lack_time(), ..Totals::default() };
+    if let Some(original) = original.as_ref() {
+        totals.skipped.count = original.skipped.count;
+        totals.skipped.messages.clone_from(&original.skipped.messages);
+    }
     while let Some((line, result)) = pass
         .next_with(|line, row| {
-            (line.number, row.and_then(|row| totals.add(line.number, &row, options, &mut plan.counted)))
+            (line.number, row.and_then(|row| totals.add(line.number, row, options, &mut plan.settled)))
         })
         .map_err(failed)?
     {
@@ -179,34 +233,42 @@ pub(crate) fn index(
         if !options.skip_bad_rows {
             return Err(error);
         }
-        totals.skip(&error);
+        totals.skipped.add(&error);
     }
-    let (bytes, sha256) = pass.lines.finish();
+    let (mut bytes, mut sha256) = pass.lines.finish();
     if totals.rows == 0 {
-        return Err(match totals.messages.into_iter().next() {
-            Some(first) => TraceError::NoValidRow { skipped: totals.skipped, first },
-            None => TraceError::Empty { path: path.to_owned() },
-        });
+        return Err(totals.nothing(path));
     }
     if plan.decoder.has_dates() {
         plan.origin = totals.start;
     }
     if totals.unsorted {
-        let order = time_order(source, &plan, options).map_err(failed)?;
+        let order = time_order(&source, &plan, options).map_err(failed)?;
         totals.bursts = Bursts::default();
         for entry in &order {
             totals.bursts.add(entry.at);
         }
         plan.order = Some(order);
     }
-    Ok((totals.finish(format, bytes, sha256, plan.origin), plan))
+    let mut empty_conversations = 0;
+    if let Some(original) = original {
+        (bytes, sha256, empty_conversations) =
+            (original.bytes, original.sha256, original.empty_conversations);
+    }
+    let index = totals.finish(format, bytes, sha256, plan.origin);
+    Ok((Index { empty_conversations, ..index }, plan))
 }
 
 #[derive(Default)]
 struct Totals {
     rows: u64,
-    skipped: u64,
-    messages: Vec<String>,
+    skipped: Skipped,
+    failed: u64,
+    untimed: u64,
+    /// Whether the format has rows without a time.
+    may_lack_time: bool,
+    /// Time of the last row of each session, where rows may lack one.
+    sessions: HashMap<String, u64>,
     input_tokens: u64,
     output_tokens: u64,
     max_input: u32,
@@ -225,16 +287,20 @@ impl Totals {
     fn add(
         &mut self,
         line: u64,
-        row: &RowView<'_>,
+        mut row: RowView<'_>,
         options: &OpenOptions,
-        counted: &mut Vec<(u64, u32)>,
+        settled: &mut Settled,
     ) -> Result<(), Fault> {
+        if row.failed {
+            self.failed += 1;
+            return Ok(());
+        }
         let mut input = row.input_length;
         if input == 0 {
-            input = match options.count(row) {
+            input = match options.count(&row) {
                 Some(0) => return Err(Fault::field("prompt", "a text of at least one token", "none in it")),
                 Some(n) => {
-                    counted.push((line, n));
+                    settled.counted.push((line, n));
                     n
                 }
                 None => {
@@ -243,6 +309,7 @@ impl Totals {
                 }
             };
         }
+        self.settle_time(line, &mut row, settled);
         self.start = if self.rows == 0 { row.at } else { self.start.min(row.at) };
         self.end = self.end.max(row.at);
         self.unsorted |= row.at < self.last;
@@ -262,10 +329,35 @@ impl Totals {
         Ok(())
     }
 
-    fn skip(&mut self, error: &TraceError) {
-        self.skipped += 1;
-        if self.messages.len() < KEPT_MESSAGES {
-            self.messages.push(error.to_string());
+    /// A row of a session may say no time, but how long it waits for the row before: it is due no
+    /// earlier than that row and its delay. Without a row before, it is due at zero.
+    fn settle_time(&mut self, line: u64, row: &mut RowView<'_>, settled: &mut Settled) {
+        if !self.may_lack_time {
+            return;
+        }
+        let session = row.session_name();
+        if !row.has_time {
+            let before = session.as_ref().and_then(|name| self.sessions.get(name));
+            let delay = row.delay.filter(|_| before.is_some()).map_or(0, Nanos::as_nanos);
+            row.at = before.copied().unwrap_or(0).saturating_add(delay);
+            settled.times.push((line, row.at));
+            self.untimed += 1;
+        }
+        if let Some(name) = session {
+            self.sessions.insert(name, row.at);
+        }
+    }
+
+    /// Why there is no row.
+    fn nothing(self, path: &str) -> TraceError {
+        let path = path.to_owned();
+        match self.skipped.messages.into_iter().next() {
+            Some(first) => TraceError::NoValidRow { skipped: self.skipped.count, first },
+            None if self.failed > 0 => {
+                let why = format!("all of its {} requests failed in the original", self.failed);
+                TraceError::NothingLeft { path, why }
+            }
+            None => TraceError::Empty { path },
         }
     }
 
@@ -275,8 +367,8 @@ impl Totals {
             sha256,
             bytes,
             rows: self.rows,
-            skipped: self.skipped,
-            first_skipped: self.messages,
+            skipped: self.skipped.count,
+            first_skipped: self.skipped.messages,
             input_tokens: self.input_tokens,
             output_tokens: self.output_tokens,
             max_input_length: self.max_input,
@@ -288,6 +380,9 @@ impl Totals {
             bursts: self.bursts.finish(origin),
             rows_with_blocks: self.with_blocks,
             block_mismatches: self.mismatches,
+            failed: self.failed,
+            empty_conversations: 0,
+            untimed: self.untimed,
         }
     }
 }
@@ -297,72 +392,11 @@ fn time_order(source: &Arc<Source>, plan: &Plan, options: &OpenOptions) -> io::R
     let mut pass = Pass::new(source, plan);
     let mut entries = Vec::new();
     while let Some(entry) = pass.next_with(|line, row| {
-        let row = row.ok().filter(|row| is_usable(row, line.number, options, &plan.counted))?;
+        let row = plan.settled.apply(row.ok()?, line.number, options)?;
         Some(Entry { at: row.at, offset: line.offset, line: line.number })
     })? {
         entries.extend(entry);
     }
     entries.sort_unstable();
     Ok(entries)
-}
-
-/// Whether the index pass took this row: a prompt without a token was refused although it parses.
-pub(crate) fn is_usable(row: &RowView<'_>, line: u64, options: &OpenOptions, counted: &[(u64, u32)]) -> bool {
-    row.input_length > 0 || !options.counts(row) || counted_length(line, counted).is_some()
-}
-
-/// The input length counted for a line.
-pub(crate) fn counted_length(line: u64, counted: &[(u64, u32)]) -> Option<u32> {
-    counted.binary_search_by_key(&line, |(line, _)| *line).ok().map(|at| counted[at].1)
-}
-
-/// First line that is not blank.
-struct First {
-    number: u64,
-    text: String,
-}
-
-/// The format, by the first rows or as forced.
-fn recognise(
-    path: &str,
-    source: &Arc<Source>,
-    forced: Option<Format>,
-) -> Result<(Format, First), TraceError> {
-    let failed = |source| TraceError::Read { path: path.to_owned(), source };
-    let path = || path.to_owned();
-    let mut head = [0; 4];
-    let n = source.read_at(&mut head, 0).map_err(failed)?;
-    if let Some(with) = compressed_with(&head[..n]) {
-        return Err(TraceError::Compressed { path: path(), with });
-    }
-    let mut lines = Lines::new(source.reader());
-    let mut first: Option<First> = None;
-    let mut format = forced;
-    let mut seen = 0;
-    while seen < LOOKED_AT {
-        let Some(line) = lines.next_line().map_err(failed)? else { break };
-        if line.bytes.contains(&0) {
-            return Err(TraceError::Binary { path: path(), line: line.number });
-        }
-        let text = String::from_utf8_lossy(line.bytes);
-        if text.trim().is_empty() {
-            continue;
-        }
-        seen += 1;
-        format = format.or_else(|| Format::detect(text.trim()));
-        first.get_or_insert_with(|| First { number: line.number, text: text.into_owned() });
-        if format.is_some() {
-            break;
-        }
-    }
-    let Some(first) = first else { return Err(TraceError::Empty { path: path() }) };
-    match format {
-        Some(format) => Ok((format, first)),
-        None => Err(TraceError::Unrecognised {
-            path: path(),
-            line: first.number,
-            known: Format::names(),
-            found: shorten(first.text.trim()),
-        }),
-    }
 }

@@ -1,14 +1,18 @@
 //! What is in a trace: `tics trace info`.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write as _;
 
 use serde::Serialize;
+use tics_record::Nanos;
 
 use crate::error::TraceError;
 use crate::index::Index;
-use crate::row::{Id, Row};
+use crate::lengths::{Bin, Histogram, Lengths};
+use crate::plot::{bars, columns};
+use crate::row::Row;
 use crate::select::seconds_text;
+use crate::sessions::{SessionCounter, Sessions};
+use crate::sharing::{PrefixSharing, SharingCounter};
 use crate::trace::Trace;
 
 /// A description of a trace.
@@ -31,58 +35,43 @@ pub struct Info {
     pub sessions: Option<Sessions>,
     /// Prefix sharing, where rows have blocks.
     pub prefix: Option<PrefixSharing>,
+    /// How many requests there were in each part of the span; `None` where the span is zero.
+    pub over_time: Option<OverTime>,
+    /// How many instants had how many rows.
+    pub burst_sizes: Vec<Bin>,
+    /// Rows on one instant, on average.
+    pub mean_burst: f64,
+    /// Whether most rows share their instant with others, at more than one instant: an artefact of
+    /// logging more often than not. See [`Spread`](crate::Spread).
+    pub looks_batched: bool,
 }
 
-/// A distribution of lengths, tokens. Quantiles interpolate linearly.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-#[allow(missing_docs)] // The names say it.
-pub struct Lengths {
-    pub n: u64,
-    pub mean: f64,
-    pub min: u32,
-    pub p50: f64,
-    pub p90: f64,
-    pub p99: f64,
-    pub max: u32,
+/// Requests in each of [`OverTime::COLUMNS`] equal parts of a trace's span.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct OverTime {
+    /// Length of a part, seconds.
+    pub part_s: f64,
+    /// Requests in each.
+    pub requests: Vec<u64>,
 }
 
-/// Conversations.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Sessions {
-    /// Number of conversations.
-    pub sessions: u64,
-    /// Of these, with more than one request in the file.
-    pub with_several_turns: u64,
-    /// Requests in a conversation, on average.
-    pub mean_turns: f64,
-    /// Most requests in one conversation.
-    pub max_turns: u64,
-    /// Requests whose parent is not in the file before them: it began before the trace.
-    pub without_parent: u64,
-}
+impl OverTime {
+    /// Number of parts.
+    pub const COLUMNS: u64 = 60;
 
-/// What a prefix cache that never forgets would find, rows taken in the order of their times.
-///
-/// A block is found when its id was seen in an earlier row and so were all blocks before it in its
-/// own row. A partial last block counts as one block, and as the tokens that it has.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct PrefixSharing {
-    /// Tokens in a block; `None` where rows differ.
-    pub block_size: Option<u32>,
-    /// Blocks of all rows.
-    pub blocks: u64,
-    /// Distinct ids.
-    pub distinct_blocks: u64,
-    /// Blocks found.
-    pub hit_blocks: u64,
-    /// `hit_blocks / blocks`.
-    pub block_hit_rate: f64,
-    /// Tokens of rows with blocks.
-    pub tokens: u64,
-    /// Tokens found.
-    pub hit_tokens: u64,
-    /// `hit_tokens / tokens`.
-    pub token_hit_rate: f64,
+    fn new(index: &Index) -> OverTime {
+        OverTime {
+            part_s: index.span().as_secs_f64() / Self::COLUMNS as f64,
+            requests: vec![0; Self::COLUMNS as usize],
+        }
+    }
+
+    fn add(&mut self, row: &Row, index: &Index) {
+        let at = u128::from(row.at.saturating_minus(index.start).as_nanos());
+        // The last row is on the end of the last part.
+        let part = at * u128::from(Self::COLUMNS) / (u128::from(index.span().as_nanos()) + 1);
+        self.requests[part as usize] += 1;
+    }
 }
 
 impl Trace {
@@ -94,6 +83,7 @@ impl Trace {
     /// When the file can no longer be read.
     pub fn info(&self) -> Result<Info, TraceError> {
         let (mut input, mut output) = (Histogram::default(), Histogram::default());
+        let (mut times, mut bursts) = (OverTime::new(self.index()), BurstCounter::default());
         let (mut sessions, mut sharing) = (SessionCounter::default(), SharingCounter::default());
         for row in self.rows() {
             let row = row?;
@@ -103,6 +93,8 @@ impl Trace {
             output.add(row.output_length);
             sessions.add(&row);
             sharing.add(&row);
+            times.add(&row, self.index());
+            bursts.add(row.at);
         }
         let index = self.index().clone();
         let span_s = index.span().as_secs_f64();
@@ -110,6 +102,10 @@ impl Trace {
             path: self.path().to_owned(),
             span_s,
             rate_rps: (span_s > 0.0).then(|| index.rows as f64 / span_s),
+            mean_burst: index.rows as f64 / index.bursts.distinct_times as f64,
+            looks_batched: index.looks_batched(),
+            over_time: (span_s > 0.0).then_some(times),
+            burst_sizes: bursts.finish(),
             index,
             input_length: input.summary(),
             output_length: output.summary(),
@@ -119,135 +115,35 @@ impl Trace {
     }
 }
 
-/// Exact counts: a trace has far fewer distinct lengths than rows.
+/// Counts rows on one instant; they come in the order of their times.
 #[derive(Default)]
-struct Histogram(BTreeMap<u32, u64>);
+struct BurstCounter {
+    sizes: Histogram,
+    last: Option<(Nanos, u32)>,
+}
 
-impl Histogram {
-    fn add(&mut self, length: u32) {
-        *self.0.entry(length).or_default() += 1;
-    }
-
-    fn summary(&self) -> Option<Lengths> {
-        let n: u64 = self.0.values().sum();
-        let (min, max) = (*self.0.first_key_value()?.0, *self.0.last_key_value()?.0);
-        let total: u128 = self.0.iter().map(|(length, n)| u128::from(*length) * u128::from(*n)).sum();
-        Some(Lengths {
-            n,
-            mean: total as f64 / n as f64,
-            min,
-            p50: self.quantile(0.5, n),
-            p90: self.quantile(0.9, n),
-            p99: self.quantile(0.99, n),
-            max,
-        })
-    }
-
-    /// The value at position `q` (n − 1), counted from 0, between neighbours in proportion.
-    fn quantile(&self, q: f64, n: u64) -> f64 {
-        let position = q * (n - 1) as f64;
-        let low = self.at(position.floor() as u64);
-        let high = self.at(position.ceil() as u64);
-        low + (high - low) * position.fract()
-    }
-
-    fn at(&self, rank: u64) -> f64 {
-        let mut below = 0;
-        for (length, n) in &self.0 {
-            below += n;
-            if rank < below {
-                return f64::from(*length);
+impl BurstCounter {
+    fn add(&mut self, at: Nanos) {
+        match &mut self.last {
+            Some((last, n)) if *last == at => *n = n.saturating_add(1),
+            last => {
+                if let Some((_, n)) = last.replace((at, 1)) {
+                    self.sizes.add(n);
+                }
             }
         }
-        self.0.last_key_value().map_or(0.0, |(length, _)| f64::from(*length))
     }
-}
 
-#[derive(Default)]
-struct SessionCounter {
-    by_name: HashMap<String, usize>,
-    by_request: HashMap<Id, usize>,
-    turns: Vec<u64>,
-    without_parent: u64,
-    linked: bool,
-}
-
-impl SessionCounter {
-    fn add(&mut self, row: &Row) {
-        if row.session.is_none() && row.id.is_none() && row.parent.is_none() {
-            return;
+    fn finish(mut self) -> Vec<Bin> {
+        if let Some((_, n)) = self.last {
+            self.sizes.add(n);
         }
-        self.linked |= row.session.is_some() || row.parent.is_some();
-        let of_parent = row.parent.as_ref().and_then(|parent| self.by_request.get(parent).copied());
-        self.without_parent += u64::from(row.parent.is_some() && of_parent.is_none());
-        let named = row.session.as_ref().and_then(|name| self.by_name.get(name).copied());
-        let session = named.or(of_parent).unwrap_or_else(|| {
-            self.turns.push(0);
-            self.turns.len() - 1
-        });
-        self.turns[session] += 1;
-        if let Some(name) = &row.session {
-            self.by_name.entry(name.clone()).or_insert(session);
-        }
-        if let Some(id) = &row.id {
-            self.by_request.insert(id.clone(), session);
-        }
-    }
-
-    fn summary(&self) -> Option<Sessions> {
-        let requests: u64 = self.turns.iter().sum();
-        self.linked.then(|| Sessions {
-            sessions: self.turns.len() as u64,
-            with_several_turns: self.turns.iter().filter(|n| **n > 1).count() as u64,
-            mean_turns: requests as f64 / self.turns.len() as f64,
-            max_turns: self.turns.iter().copied().max().unwrap_or(0),
-            without_parent: self.without_parent,
-        })
-    }
-}
-
-#[derive(Default)]
-struct SharingCounter {
-    seen: HashSet<u64>,
-    sizes: HashSet<u32>,
-    blocks: u64,
-    hit_blocks: u64,
-    tokens: u64,
-    hit_tokens: u64,
-}
-
-impl SharingCounter {
-    fn add(&mut self, row: &Row) {
-        let (Some(ids), Some(size)) = (&row.hash_ids, row.block_size) else { return };
-        self.sizes.insert(size);
-        let hits = ids.iter().take_while(|id| self.seen.contains(id)).count() as u64;
-        let full = ids.len() as u64 * u64::from(size);
-        // A length that its blocks do not cover, or that nobody counted, is taken from the blocks.
-        let tokens = if row.input_length == 0 { full } else { full.min(row.input_length.into()) };
-        self.blocks += ids.len() as u64;
-        self.hit_blocks += hits;
-        self.tokens += tokens;
-        self.hit_tokens += (hits * u64::from(size)).min(tokens);
-        self.seen.extend(ids);
-    }
-
-    fn summary(&self) -> Option<PrefixSharing> {
-        let rate = |part: u64, whole: u64| if whole == 0 { 0.0 } else { part as f64 / whole as f64 };
-        (!self.sizes.is_empty()).then(|| PrefixSharing {
-            block_size: self.sizes.iter().next().copied().filter(|_| self.sizes.len() == 1),
-            blocks: self.blocks,
-            distinct_blocks: self.seen.len() as u64,
-            hit_blocks: self.hit_blocks,
-            block_hit_rate: rate(self.hit_blocks, self.blocks),
-            tokens: self.tokens,
-            hit_tokens: self.hit_tokens,
-            token_hit_rate: rate(self.hit_tokens, self.tokens),
-        })
+        self.sizes.bins()
     }
 }
 
 impl Info {
-    /// As text: one line a subject, each ended by a line feed.
+    /// As text: one line a subject, then plots, each line ended by a line feed.
     pub fn render(&self) -> String {
         let index = &self.index;
         let mut text = String::new();
@@ -273,7 +169,56 @@ impl Info {
         if let Some(prefix) = &self.prefix {
             line("prefixes", prefix.render());
         }
+        for (name, value) in self.left_out() {
+            line(name, value);
+        }
+        if self.looks_batched {
+            line("batched", self.batched());
+        }
+        self.plots(&mut text);
         text
+    }
+
+    fn left_out(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let index = &self.index;
+        let rows = |n: u64, what: &str| (n > 0).then(|| format!("{} {what}", grouped(n)));
+        [
+            ("left out", rows(index.failed, "requests that failed in the original")),
+            ("left out", rows(index.empty_conversations, "conversations without a message that is answered")),
+            ("untimed", rows(index.untimed, "rows say no time and follow the row before in their session")),
+        ]
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value?)))
+    }
+
+    fn batched(&self) -> String {
+        let gaps = self.index.bursts.distinct_times - 1;
+        format!(
+            "{:.1} rows on one time on average, the times {:.3} s apart: more likely how the trace was logged \
+             than how requests came; --spread uniform or poisson distributes each batch over the gap behind it",
+            self.mean_burst,
+            self.span_s / gaps as f64,
+        )
+    }
+
+    fn plots(&self, text: &mut String) {
+        if let Some(times) = &self.over_time {
+            let rates: Vec<f64> = times.requests.iter().map(|n| *n as f64 / times.part_s).collect();
+            let (from, to) = (seconds_text(self.index.start), seconds_text(self.index.end));
+            text.push_str("\nrequests/s over time\n");
+            text.push_str(&columns(&rates, &format!("{from} s"), &format!("{to} s")));
+        }
+        let mut histogram = |title: &str, bins: &[Bin]| {
+            if bins.iter().map(|bin| bin.n).sum::<u64>() > 0 {
+                // Writing to a String cannot fail.
+                let _ = write!(text, "\n{title}\n{}", bars(bins));
+            }
+        };
+        if self.index.bursts.largest_burst > 1 {
+            histogram("instants by rows on them", &self.burst_sizes);
+        }
+        histogram("rows by input tokens", self.input_length.as_ref().map_or(&[], |l| &l.histogram));
+        histogram("rows by output tokens", self.output_length.as_ref().map_or(&[], |l| &l.histogram));
     }
 
     fn time(&self) -> String {
@@ -310,32 +255,6 @@ fn lengths(total: u64, lengths: Option<&Lengths>, uncounted: u64) -> String {
     )
 }
 
-impl Sessions {
-    fn render(&self) -> String {
-        format!(
-            "{}, {} with several requests; requests each: mean {:.2}, max {}; {} continue one that is not in the file",
-            grouped(self.sessions),
-            grouped(self.with_several_turns),
-            self.mean_turns,
-            self.max_turns,
-            grouped(self.without_parent),
-        )
-    }
-}
-
-impl PrefixSharing {
-    fn render(&self) -> String {
-        let size = self.block_size.map_or_else(|| "mixed sizes".to_owned(), |size| format!("{size} tokens"));
-        format!(
-            "{} blocks of {size}, {} distinct; an unbounded cache finds {:.2} % of blocks, {:.2} % of tokens",
-            grouped(self.blocks),
-            grouped(self.distinct_blocks),
-            self.block_hit_rate * 100.0,
-            self.token_hit_rate * 100.0,
-        )
-    }
-}
-
 /// A number with commas between thousands.
 pub(crate) fn grouped(n: u64) -> String {
     let digits = n.to_string();
@@ -354,62 +273,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn quantiles_interpolate() {
-        let mut histogram = Histogram::default();
-        for length in [40, 10, 30, 20] {
-            histogram.add(length);
-        }
-        let lengths = histogram.summary().unwrap();
-        // numpy.quantile([10, 20, 30, 40], [0.5, 0.9, 0.99])
-        assert!((lengths.p50 - 25.0).abs() < 1e-9);
-        assert!((lengths.p90 - 37.0).abs() < 1e-9);
-        assert!((lengths.p99 - 39.7).abs() < 1e-9);
-        assert!(Histogram::default().summary().is_none());
-    }
-
-    #[test]
-    fn a_block_behind_an_unknown_one_is_not_found() {
-        let row = |ids: &[u64], input_length| Row {
-            input_length,
-            hash_ids: Some(ids.to_vec()),
-            block_size: Some(16),
-            ..Row::default()
-        };
-        let mut counter = SharingCounter::default();
-        counter.add(&row(&[0, 1, 2], 40));
-        counter.add(&row(&[0, 9, 2], 48));
-        counter.add(&row(&[0, 1, 2], 40));
-        let sharing = counter.summary().unwrap();
-        assert_eq!((sharing.blocks, sharing.distinct_blocks, sharing.hit_blocks), (9, 4, 4));
-        assert_eq!((sharing.tokens, sharing.hit_tokens), (128, 16 + 40));
-    }
-
-    #[test]
     fn thousands_are_grouped() {
         let texts = [0, 999, 1_000, 1_234_567].map(grouped);
         assert_eq!(texts, ["0", "999", "1,000", "1,234,567"]);
-    }
-
-    #[test]
-    fn sessions_follow_parents_and_names() {
-        let mut counter = SessionCounter::default();
-        let linked = |id: i64, parent: Option<i64>| Row {
-            id: Some(Id::Number(id)),
-            parent: parent.map(Id::Number),
-            ..Row::default()
-        };
-        for row in
-            [linked(0, None), linked(1, Some(0)), linked(2, Some(1)), linked(3, Some(77)), linked(4, None)]
-        {
-            counter.add(&row);
-        }
-        let sessions = counter.summary().unwrap();
-        assert_eq!((sessions.sessions, sessions.with_several_turns, sessions.max_turns), (3, 1, 3));
-        assert_eq!(sessions.without_parent, 1);
-        let mut named = SessionCounter::default();
-        for name in ["a", "b", "a"] {
-            named.add(&Row { session: Some(name.to_owned()), ..Row::default() });
-        }
-        assert_eq!(named.summary().unwrap().sessions, 2);
     }
 }

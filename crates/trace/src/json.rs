@@ -1,106 +1,19 @@
-//! JSON lines: every JSONL format is a table of names and units.
+//! JSON lines: every JSONL format is a table of names and units, a [`Dialect`](crate::dialect::Dialect).
 
 use std::fmt;
 
+use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use tics_record::Nanos;
 
-use crate::decimal::{MILLIS, SECONDS, parse_decimal};
+use crate::decimal::{MICROS, MILLIS, NANOS, parse_decimal};
+use crate::dialect::{Content, Spoken, Time};
 use crate::error::Fault;
 use crate::value::{
     TOKENS, expect_blocks, expect_id, expect_list, expect_object, expect_text, expect_tokens, expect_whole,
 };
 use crate::view::{Field, Fields, RowView};
-
-/// How one JSONL format calls things.
-#[derive(Debug)]
-pub(crate) struct Dialect {
-    /// Name of each field that the format has.
-    pub(crate) names: &'static [(&'static str, Field)],
-    /// Decimal places from its unit of time to nanoseconds.
-    pub(crate) places: u32,
-    /// Tokens in a block, where rows do not say.
-    pub(crate) block_size: Option<u32>,
-    /// The parent of a request that begins a conversation.
-    pub(crate) root: Option<i64>,
-    /// Whether rows have a time.
-    pub(crate) timed: bool,
-    /// Whether a row that carries its own text may leave out its lengths.
-    pub(crate) may_carry_text: bool,
-}
-
-pub(crate) static MOONCAKE: Dialect = Dialect {
-    names: &[
-        ("timestamp", Field::At),
-        ("input_length", Field::InputLength),
-        ("output_length", Field::OutputLength),
-        ("hash_ids", Field::HashIds),
-        ("session_id", Field::Session),
-        ("delay", Field::Delay),
-    ],
-    places: MILLIS,
-    block_size: Some(512),
-    root: None,
-    timed: true,
-    may_carry_text: false,
-};
-
-pub(crate) static QWEN: Dialect = Dialect {
-    names: &[
-        ("chat_id", Field::Id),
-        ("parent_chat_id", Field::Parent),
-        ("timestamp", Field::At),
-        ("input_length", Field::InputLength),
-        ("output_length", Field::OutputLength),
-        ("type", Field::Kind),
-        ("turn", Field::Turn),
-        ("hash_ids", Field::HashIds),
-    ],
-    places: SECONDS,
-    block_size: Some(16),
-    root: Some(-1),
-    timed: true,
-    may_carry_text: false,
-};
-
-pub(crate) static TICS: Dialect = Dialect {
-    names: &[
-        ("timestamp_s", Field::At),
-        ("input_length", Field::InputLength),
-        ("output_length", Field::OutputLength),
-        ("hash_ids", Field::HashIds),
-        ("block_size", Field::BlockSize),
-        ("id", Field::Id),
-        ("parent", Field::Parent),
-        ("session_id", Field::Session),
-        ("delay_s", Field::Delay),
-        ("type", Field::Kind),
-        ("turn", Field::Turn),
-        ("prompt", Field::Prompt),
-        ("messages", Field::Messages),
-        ("payload", Field::Payload),
-    ],
-    places: SECONDS,
-    block_size: None,
-    root: None,
-    timed: true,
-    may_carry_text: true,
-};
-
-pub(crate) static PROMPTS: Dialect = Dialect {
-    names: &[
-        ("prompt", Field::Prompt),
-        ("input_length", Field::InputLength),
-        ("output_length", Field::OutputLength),
-        ("id", Field::Id),
-    ],
-    places: SECONDS,
-    block_size: None,
-    root: None,
-    timed: false,
-    may_carry_text: true,
-};
 
 /// What the caller knows beside the file.
 #[derive(Debug, Clone, Copy, Default)]
@@ -109,24 +22,26 @@ pub(crate) struct Defaults {
     pub(crate) block_size: Option<u32>,
     /// Output length of rows that carry their text and give none.
     pub(crate) output_length: Option<u32>,
+    /// Whether requests that failed in the original are kept.
+    pub(crate) keep_failed: bool,
 }
 
-impl Dialect {
-    fn name(&self, field: Field) -> &'static str {
-        self.names.iter().find(|(_, f)| *f == field).map_or("", |(name, _)| name)
-    }
-
+impl Spoken {
     /// Validates a line in full.
     pub(crate) fn read<'a>(&self, line: &'a str, defaults: &Defaults) -> Result<RowView<'a>, Fault> {
         let found = self.split(line)?;
         if let Some(field) = found.twice {
             return Err(Fault::field(self.name(field), "it once", "it twice"));
         }
-        let fields = found.fields;
-        let at =
-            if self.timed { self.time(&fields, Field::At)?.ok_or_else(|| self.missing_time())? } else { 0 };
+        let mut fields = found.fields;
+        if self.dialect.content == Content::Body
+            && let Ok(body) = serde_json::from_str(line.trim())
+        {
+            fields.set(Field::Payload, body);
+        }
+        let at = self.time(&fields, Field::At)?;
         let block_size = match self.optional(&fields, Field::BlockSize, expect_tokens)? {
-            None => defaults.block_size.or(self.block_size),
+            None => defaults.block_size.or(self.dialect.block_size),
             given => given,
         };
         let blocks = self.optional(&fields, Field::HashIds, expect_blocks)?;
@@ -140,32 +55,51 @@ impl Dialect {
         self.optional(&fields, Field::Prompt, expect_text)?;
         self.optional(&fields, Field::Messages, expect_list)?;
         self.optional(&fields, Field::Payload, expect_object)?;
-        if !self.timed && fields.get(Field::Prompt).is_none() {
-            return Err(Fault::field("prompt", "a text", "nothing"));
+        if self.dialect.content == Content::Prompt && fields.get(Field::Prompt).is_none() {
+            return Err(Fault::field(self.name(Field::Prompt), "a text", "nothing"));
+        }
+        if at.is_none() && !self.may_lack_time(&fields) {
+            return Err(Fault::field(self.name(Field::At), self.expected_time(Field::At), "nothing"));
         }
         Ok(RowView {
-            at,
+            at: at.unwrap_or(0),
+            has_time: at.is_some() || self.dialect.time == Time::None,
             input_length: self.length(&fields, Field::InputLength, Some(0))?,
-            output_length: self.length(&fields, Field::OutputLength, defaults.output_length)?,
+            output_length: self.output_length(&fields, defaults)?,
             blocks,
             block_size,
             delay: self.time(&fields, Field::Delay)?.map(Nanos::new),
             turn: self.optional(&fields, Field::Turn, expect_whole)?,
-            is_root: self.root.is_some() && parent.flatten() == self.root,
+            is_root: self.dialect.root.is_some() && parent.flatten() == self.dialect.root,
             fields,
+            ..RowView::default()
         })
+    }
+
+    fn may_lack_time(&self, fields: &Fields<'_>) -> bool {
+        match self.dialect.time {
+            Time::Required => false,
+            Time::Optional => fields.get(Field::Session).is_some() || fields.has_text(),
+            Time::None => true,
+        }
+    }
+
+    /// A body says itself how long its answer may be.
+    fn output_length(&self, fields: &Fields<'_>, defaults: &Defaults) -> Result<u32, Fault> {
+        let limit = match (fields.get(Field::OutputLength), fields.get(Field::Payload)) {
+            (None, Some(body)) => limit_of(body)?,
+            _ => None,
+        };
+        limit.map_or_else(|| self.length(fields, Field::OutputLength, defaults.output_length), Ok)
     }
 
     /// A length in tokens; `default` stands in where the row carries its own text.
     fn length(&self, fields: &Fields<'_>, field: Field, default: Option<u32>) -> Result<u32, Fault> {
         match self.optional(fields, field, expect_tokens)? {
             Some(length) => Ok(length),
-            None if self.may_carry_text && fields.has_text() => default.ok_or_else(|| {
-                Fault::field(
-                    self.name(field),
-                    "a number of tokens, or a default on the command line",
-                    "nothing",
-                )
+            None if self.dialect.content.may_be_text() && fields.has_text() => default.ok_or_else(|| {
+                let name = if self.name(field).is_empty() { "max_tokens" } else { self.name(field) };
+                Fault::field(name, "a number of tokens, or a default on the command line", "nothing")
             }),
             None => Err(Fault::field(self.name(field), TOKENS, "nothing")),
         }
@@ -173,22 +107,19 @@ impl Dialect {
 
     fn time(&self, fields: &Fields<'_>, field: Field) -> Result<Option<u64>, Fault> {
         let Some(raw) = fields.get(field) else { return Ok(None) };
-        match parse_decimal(raw.get(), self.places) {
+        match parse_decimal(raw.get(), self.places(field)) {
             Ok(ns) => Ok(Some(ns)),
-            Err(_) => Err(Fault::field(self.name(field), self.expected_time(), raw.get())),
+            Err(_) => Err(Fault::field(self.name(field), self.expected_time(field), raw.get())),
         }
     }
 
-    fn missing_time(&self) -> Fault {
-        Fault::field(self.name(Field::At), self.expected_time(), "nothing")
-    }
-
-    fn expected_time(&self) -> &'static str {
+    fn expected_time(&self, field: Field) -> &'static str {
         // The largest span is 2^64 ns.
-        if self.places == MILLIS {
-            "milliseconds from 0 to 18446744073709"
-        } else {
-            "seconds from 0 to 18446744073"
+        match self.places(field) {
+            NANOS => "nanoseconds from 0 to 18446744073709551615",
+            MICROS => "microseconds from 0 to 18446744073709551",
+            MILLIS => "milliseconds from 0 to 18446744073709",
+            _ => "seconds from 0 to 18446744073",
         }
     }
 
@@ -224,7 +155,7 @@ impl Dialect {
             .strip_suffix(':')
             .and_then(|b| b.trim_end().strip_suffix('"'))
             .and_then(|b| b.rsplit('"').next());
-        let known = key.and_then(|key| self.names.iter().find(|(name, _)| *name == key));
+        let known = key.and_then(|key| self.names.iter().find(|(name, _)| name == key));
         match known {
             Some((name, _)) => {
                 let found = line[stop..].split([',', '}']).next().unwrap_or("").trim();
@@ -236,6 +167,25 @@ impl Dialect {
     }
 }
 
+/// The most tokens that a request body allows its answer.
+fn limit_of(body: &RawValue) -> Result<Option<u32>, Fault> {
+    #[derive(Deserialize)]
+    struct Limits<'a> {
+        #[serde(borrow, default)]
+        max_completion_tokens: Option<&'a RawValue>,
+        #[serde(borrow, default)]
+        max_tokens: Option<&'a RawValue>,
+    }
+    let limits: Limits<'_> = serde_json::from_str(body.get())
+        .map_err(|_| Fault::field("payload", "an object with each field once", body.get()))?;
+    let named = [("max_completion_tokens", limits.max_completion_tokens), ("max_tokens", limits.max_tokens)];
+    let given = named.into_iter().find_map(|(name, raw)| raw.map(|raw| (name, raw.get())));
+    given
+        .filter(|(_, text)| *text != "null")
+        .map(|(name, text)| expect_tokens(text).map_err(|expected| Fault::field(name, expected, text)))
+        .transpose()
+}
+
 struct Found<'a> {
     fields: Fields<'a>,
     /// A field that was given more than once.
@@ -243,7 +193,7 @@ struct Found<'a> {
 }
 
 /// Reads an object into [`Found`].
-struct Object<'d>(&'d Dialect);
+struct Object<'d>(&'d Spoken);
 
 impl<'de> Visitor<'de> for Object<'_> {
     type Value = Found<'de>;
@@ -270,7 +220,7 @@ impl<'de> Visitor<'de> for Object<'_> {
 }
 
 /// Reads a name into the field that it stands for, without keeping it.
-struct Name<'d>(&'d Dialect);
+struct Name<'d>(&'d Spoken);
 
 impl<'de> DeserializeSeed<'de> for Name<'_> {
     type Value = Option<Field>;
@@ -288,6 +238,6 @@ impl Visitor<'_> for Name<'_> {
     }
 
     fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<Self::Value, E> {
-        Ok(self.0.names.iter().find(|(known, _)| *known == name).map(|(_, field)| *field))
+        Ok(self.0.names.iter().find(|(known, _)| known == name).map(|(_, field)| *field))
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::format::Format;
 use crate::json::Defaults;
+use crate::servegen::ServeGen;
 use crate::view::{Field, RowView};
 
 /// Counts the tokens of a prompt.
@@ -25,11 +26,26 @@ pub struct OpenOptions {
     /// the index pass; without it such rows have the length 0 and are counted in
     /// [`Index::uncounted`](crate::Index::uncounted).
     pub count_tokens: Option<TokenCounter>,
+    /// Keeps requests that failed in the original (BurstGPT's responses of 0 tokens), asking for one
+    /// token each. Without it they are left out and counted in [`Index::failed`](crate::Index::failed).
+    pub keep_failed: bool,
+    /// Fields that have another name in the file: the name in the format, then the name in the file,
+    /// as [`parse_field`](crate::parse_field) reads them. The format's own name is then not looked at.
+    ///
+    /// A time whose name in the file ends in `_ns`, `_us`, `_ms` or `_s` (or `_sec`, `_secs`,
+    /// `_seconds`) counts that unit; any other name keeps the unit of the format.
+    pub fields: Vec<(String, String)>,
+    /// How rows are made of a format that has parameters instead: ServeGen.
+    pub servegen: ServeGen,
 }
 
 impl OpenOptions {
     pub(crate) fn defaults(&self) -> Defaults {
-        Defaults { block_size: self.block_size, output_length: self.output_length }
+        Defaults {
+            block_size: self.block_size,
+            output_length: self.output_length,
+            keep_failed: self.keep_failed,
+        }
     }
 
     /// Whether the row's input length is for [`OpenOptions::count_tokens`] to say.
@@ -51,6 +67,9 @@ impl fmt::Debug for OpenOptions {
             .field("block_size", &self.block_size)
             .field("output_length", &self.output_length)
             .field("count_tokens", &self.count_tokens.is_some())
+            .field("keep_failed", &self.keep_failed)
+            .field("fields", &self.fields)
+            .field("servegen", &self.servegen)
             .finish()
     }
 }

@@ -11,7 +11,7 @@ use tics_record::Nanos;
 /// Rows are streamed, so the layout is for clarity: a row is a few hundred bytes and its blocks.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Row {
-    /// Line in the file, from 1.
+    /// Line in the file, from 1; in formats that are not made of lines, number of the request.
     pub line: u64,
     /// When it arrived, from the trace's own zero as recorded, exact to the nanosecond.
     pub at: Nanos,
@@ -38,7 +38,8 @@ pub struct Row {
     pub turn: Option<u32>,
     /// The prompt itself.
     pub prompt: Option<String>,
-    /// The chat messages themselves, a JSON array.
+    /// The chat messages themselves, a JSON array. `input_length` then counts their texts, without
+    /// what a chat template adds.
     pub messages: Option<RawJson>,
     /// The whole request body, a JSON object.
     pub payload: Option<RawJson>,
@@ -75,6 +76,11 @@ impl From<i64> for Id {
 pub struct RawJson(Box<RawValue>);
 
 impl RawJson {
+    /// `None` if the text is not JSON.
+    pub fn parse(text: String) -> Option<RawJson> {
+        RawValue::from_string(text).ok().map(RawJson)
+    }
+
     /// The JSON text.
     pub fn as_str(&self) -> &str {
         self.0.get()

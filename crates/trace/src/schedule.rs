@@ -9,8 +9,11 @@ use tics_record::Nanos;
 use crate::draw::uniform;
 use crate::error::TraceError;
 use crate::row::Row;
+use crate::sample::Sampler;
 use crate::select::{LengthRange, Scale, Selection, seconds_text, window_text};
+use crate::spread::Spreader;
 use crate::trace::{Rows, Trace};
+use crate::view::RowView;
 
 /// One request and the time at which it is due.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,7 +62,7 @@ enum Source {
 #[derive(Debug)]
 struct Replay {
     rows: Rows,
-    selection: Selection,
+    picker: Picker,
     /// Time of the first request selected.
     zero: Option<Nanos>,
     path: String,
@@ -69,15 +72,56 @@ impl Replay {
     /// The next row selected, and when it is due. The caller knows how many there are.
     fn next_row(&mut self) -> Option<Result<(Nanos, Row), TraceError>> {
         loop {
-            match self.rows.next()? {
-                Ok(row) if before(row.at, &self.selection) => {}
-                Ok(row) => {
-                    let zero = *self.zero.get_or_insert(row.at);
-                    return Some(Ok((due(row.at, zero, self.selection.scale), row)));
+            let picker = &mut self.picker;
+            let next = self.rows.next_with(|line, row, origin| {
+                let time = picker.pick(&row, line, origin)?;
+                Ok(time.map(|time| (time, row.to_row(line, origin))))
+            })?;
+            match next.and_then(|picked| picked) {
+                Ok(None) => {}
+                Ok(Some((time, row))) => {
+                    let zero = *self.zero.get_or_insert(time);
+                    return Some(Ok((due(time, zero, self.picker.selection.scale), row)));
                 }
                 Err(error) => return Some(Err(error)),
             }
         }
+    }
+}
+
+/// Decides about every row, in the order of their times.
+#[derive(Debug)]
+struct Picker {
+    selection: Selection,
+    sampler: Option<Sampler>,
+    spreader: Option<Spreader>,
+}
+
+impl Picker {
+    fn new(trace: &Trace, selection: &Selection) -> Result<Picker, TraceError> {
+        let Selection { sample, spread, seed, .. } = *selection;
+        Ok(Picker {
+            selection: *selection,
+            sampler: sample.map(|share| Sampler::new(trace, share, seed)).transpose()?,
+            spreader: spread.map(|spread| Spreader::new(trace, spread, seed)).transpose()?,
+        })
+    }
+
+    /// The time of a row if it is selected.
+    fn pick(&mut self, row: &RowView<'_>, line: u64, origin: u64) -> Result<Option<Nanos>, TraceError> {
+        let at = Nanos::new(row.at.saturating_sub(origin));
+        let spread = match &mut self.spreader {
+            Some(spreader) => spreader.next_time()?,
+            None => None,
+        };
+        // The sampler must see every row: a group may begin before the window.
+        let keeps = self.sampler.as_mut().is_none_or(|sampler| sampler.keeps(row, line));
+        let inside = self.selection.window.is_none_or(|(from, to)| from <= at && at < to);
+        Ok((keeps && inside).then_some(spread.unwrap_or(at)))
+    }
+
+    fn is_behind(&self, at: Nanos) -> bool {
+        self.selection.window.is_some_and(|(_, to)| at >= to)
     }
 }
 
@@ -129,6 +173,9 @@ impl Schedule {
         } else {
             count(trace, selection)?
         };
+        if totals.scheduled == 0 && selection.sample.is_some() {
+            return Err(TraceError::EmptySample { path: trace.path().to_owned() });
+        }
         if totals.scheduled == 0 {
             return Err(TraceError::EmptyWindow {
                 path: trace.path().to_owned(),
@@ -137,8 +184,12 @@ impl Schedule {
                 end: seconds_text(index.end),
             });
         }
-        let replay =
-            Replay { rows: trace.rows(), selection: *selection, zero: None, path: trace.path().to_owned() };
+        let replay = Replay {
+            rows: trace.rows(),
+            picker: Picker::new(trace, selection)?,
+            zero: None,
+            path: trace.path().to_owned(),
+        };
         Ok(Schedule { totals, given: 0, source: Source::Trace(Box::new(replay)) })
     }
 
@@ -189,31 +240,27 @@ fn due(at: Nanos, zero: Nanos, scale: Scale) -> Nanos {
     scale.apply(at.saturating_minus(zero))
 }
 
-fn before(at: Nanos, selection: &Selection) -> bool {
-    selection.window.is_some_and(|(from, _)| at < from)
-}
-
 /// Totals of a part of the trace: reads no further than that part.
 fn count(trace: &Trace, selection: &Selection) -> Result<Totals, TraceError> {
     let mut rows = trace.rows();
+    let mut picker = Picker::new(trace, selection)?;
     let mut totals = Totals::default();
     let mut zero = None;
     let limit = selection.limit.map_or(u64::MAX, NonZeroU64::get);
     while totals.scheduled < limit {
-        let next = rows
-            .next_with(|_, row, origin| (row.at.saturating_sub(origin), row.input_length, row.output_length));
-        let Some((at, input, output)) = next.transpose()? else { break };
-        let at = Nanos::new(at);
-        if before(at, selection) {
-            continue;
-        }
-        if selection.window.is_some_and(|(_, to)| at >= to) {
+        let next = rows.next_with(|line, row, origin| {
+            let at = Nanos::new(row.at.saturating_sub(origin));
+            Ok((at, picker.pick(&row, line, origin)?, row.input_length, row.output_length))
+        });
+        let Some((at, time, input, output)) = next.transpose()?.transpose()? else { break };
+        if picker.is_behind(at) {
             break;
         }
+        let Some(time) = time else { continue };
         totals.scheduled += 1;
         totals.input_tokens += u64::from(input);
         totals.output_tokens += u64::from(output);
-        totals.span = due(at, *zero.get_or_insert(at), selection.scale);
+        totals.span = due(time, *zero.get_or_insert(time), selection.scale);
     }
     Ok(totals)
 }

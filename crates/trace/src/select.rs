@@ -8,31 +8,57 @@ use serde::{Deserialize, Serialize};
 use tics_record::Nanos;
 
 use crate::decimal::{SECONDS, format_decimal, parse_decimal};
+use crate::spread::Spread;
 
-/// Which part of a trace is replayed, and how fast: first the window, then the limit, then the scale.
+/// Which part of a trace is replayed, and how fast: first the window, then the sample, then the limit,
+/// then the scale.
 ///
 /// The first request that is left is due at zero, whatever its time.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Selection {
-    /// Only rows with `from <= at < to`, in the trace's own time.
+    /// Only rows with `from <= at < to`, in the trace's own time, as recorded.
     pub window: Option<(Nanos, Nanos)>,
+    /// Only so large a share of the rows, above 0 and at most 1. Sessions and groups of requests with a
+    /// common prefix are kept or left out as a whole: rows of one session; else those that lead back
+    /// to the same request over their parents; else those with the same blocks up to the first one
+    /// behind the system prompt (a prefix that more than 2 % of the rows share); else single rows.
+    pub sample: Option<f64>,
     /// At most so many rows, the earliest.
     pub limit: Option<NonZeroU64>,
+    /// Distributes rows that are all on one time.
+    pub spread: Option<Spread>,
     /// Factor on the times.
     pub scale: Scale,
+    /// Seed of the sample and of the draws of [`Spread::Poisson`].
+    pub seed: u64,
 }
 
 impl Default for Selection {
     fn default() -> Self {
-        Selection { window: None, limit: None, scale: Scale::ONE }
+        Selection { window: None, sample: None, limit: None, spread: None, scale: Scale::ONE, seed: 0 }
     }
 }
 
 impl Selection {
-    /// Whether every row is selected.
+    /// Whether every row is selected, at its own time.
     pub(crate) fn takes_all(&self, rows: u64) -> bool {
-        self.window.is_none() && self.limit.is_none_or(|limit| limit.get() >= rows)
+        self.window.is_none()
+            && self.sample.is_none()
+            && self.spread.is_none()
+            && self.limit.is_none_or(|limit| limit.get() >= rows)
     }
+}
+
+/// Reads a share such as `0.1` or `10%`.
+///
+/// # Errors
+/// What was expected instead.
+pub fn parse_share(text: &str) -> Result<f64, String> {
+    let (number, of) = text.trim().strip_suffix('%').map_or((text.trim(), 1.0), |number| (number, 100.0));
+    let share = number.trim_end().parse().ok().map(|n: f64| n / of);
+    share.filter(|share| *share > 0.0 && *share <= 1.0).ok_or_else(|| {
+        format!("expected a share above 0 and at most 1, such as 0.1 or 10%, found \"{text}\"")
+    })
 }
 
 /// A factor on times, above 0 and finite: 0.5 is twice as fast.
@@ -211,6 +237,18 @@ mod tests {
         for text in ["", "0", "0..5", "9..5", "1..", "a..b", "1-5", "4294967296"] {
             let error = text.parse::<LengthRange>().unwrap_err();
             assert_eq!(error, format!("expected tokens, N or A..B with 1 <= A <= B, found \"{text}\""));
+        }
+    }
+
+    #[test]
+    fn shares_are_read_or_explained() {
+        assert_eq!(parse_share("0.25"), Ok(0.25));
+        assert_eq!(parse_share(" 10 % "), Ok(0.1));
+        assert_eq!(parse_share("1"), Ok(1.0));
+        for text in ["", "0", "1.5", "-1", "nan", "101%", "half"] {
+            let expect =
+                format!("expected a share above 0 and at most 1, such as 0.1 or 10%, found \"{text}\"");
+            assert_eq!(parse_share(text), Err(expect));
         }
     }
 

@@ -6,6 +6,12 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::error::TraceError;
+use crate::unpack::{MOST_BYTES, Packing, Unpack};
+
+/// Bytes that tell how a file is compressed.
+const HEAD: usize = 6;
+
 /// A file opened once. Readers have their own position, so that two passes never disturb each other,
 /// and a file that is replaced under its name stays the one that was validated.
 #[derive(Debug)]
@@ -14,21 +20,49 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    /// Opens a file. What cannot be read twice (a pipe) is spooled.
-    pub(crate) fn open(path: &Path) -> io::Result<Source> {
+    /// Opens a file. What cannot be read twice (a pipe), or not as it is (compressed), is spooled.
+    pub(crate) fn open(path: &Path) -> Result<Source, Opening> {
         let file = File::open(path)?;
         let kind = file.metadata()?;
         if kind.is_dir() {
-            return Err(io::Error::from(io::ErrorKind::IsADirectory));
+            return Err(io::Error::from(io::ErrorKind::IsADirectory).into());
         }
-        if kind.is_file() { Ok(Source { file }) } else { Source::spool(file) }
+        if !kind.is_file() {
+            return Source::spool(file);
+        }
+        let mut head = [0; HEAD];
+        let n = file.read_at(&mut head, 0)?;
+        match Packing::recognise(&head[..n]) {
+            None => Ok(Source { file }),
+            Some(packing) => Source::unpack(packing, file),
+        }
     }
 
     /// Copies a stream to an unlinked temporary file: it is gone when the process is, whatever happens.
-    pub(crate) fn spool(mut stream: impl Read) -> io::Result<Source> {
+    pub(crate) fn spool(mut stream: impl Read) -> Result<Source, Opening> {
+        let mut head = Vec::with_capacity(HEAD);
+        (&mut stream).take(HEAD as u64).read_to_end(&mut head)?;
+        let packing = Packing::recognise(&head);
+        let mut stream = io::Cursor::new(head).chain(stream);
+        if let Some(packing) = packing {
+            return Source::unpack(packing, stream);
+        }
         let mut file = tempfile::tempfile()?;
         io::copy(&mut stream, &mut file)?;
         Ok(Source { file })
+    }
+
+    fn unpack(packing: Packing, packed: impl Read) -> Result<Source, Opening> {
+        let mut file = tempfile::tempfile()?;
+        match packing.unpack(packed, &mut file, MOST_BYTES) {
+            Ok(()) => Ok(Source { file }),
+            Err(fault) => Err(Opening::Packed(packing, fault)),
+        }
+    }
+
+    /// What was written to an unlinked temporary file.
+    pub(crate) fn written(file: File) -> Source {
+        Source { file }
     }
 
     pub(crate) fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<usize> {
@@ -56,13 +90,38 @@ impl Read for SourceReader {
     }
 }
 
-/// The tool that made a file, by its first bytes.
-pub(crate) fn compressed_with(head: &[u8]) -> Option<&'static str> {
-    if head.starts_with(b"\x1F\x8B") {
-        Some("gzip")
-    } else if head.starts_with(b"\x28\xB5\x2F\xFD") {
-        Some("zstd")
-    } else {
-        None
+/// Why there is nothing to read.
+#[derive(Debug)]
+pub(crate) enum Opening {
+    /// It cannot be opened, read or spooled.
+    Io(io::Error),
+    /// It is compressed and was not unpacked.
+    Packed(Packing, Unpack),
+}
+
+impl From<io::Error> for Opening {
+    fn from(error: io::Error) -> Self {
+        Opening::Io(error)
+    }
+}
+
+impl Opening {
+    /// The same with the name of the file.
+    pub(crate) fn at(self, path: &str) -> TraceError {
+        let path = path.to_owned();
+        match self {
+            Opening::Io(source) | Opening::Packed(_, Unpack::Spool(source)) => {
+                TraceError::Read { path, source }
+            }
+            Opening::Packed(packing, Unpack::Damaged(source)) => {
+                TraceError::Damaged { path, with: packing.tool(), source }
+            }
+            Opening::Packed(packing, Unpack::TooLarge) => {
+                TraceError::TooLarge { path, with: packing.tool(), most: MOST_BYTES }
+            }
+            Opening::Packed(packing, Unpack::NotRead) => {
+                TraceError::Compressed { path, with: packing.tool() }
+            }
+        }
     }
 }

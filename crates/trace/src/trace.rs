@@ -8,11 +8,14 @@ use std::sync::Arc;
 use tics_record::TraceSource;
 
 use crate::error::{Fault, TraceError};
-use crate::index::{Index, Pass, Plan, counted_length, index, is_usable};
+use crate::format::Format;
+use crate::index::{Index, Pass, Plan, index};
 use crate::open::OpenOptions;
+use crate::prepare::{Prepared, check_fields};
 use crate::row::Row;
 use crate::schedule::Schedule;
 use crate::select::Selection;
+use crate::servegen;
 use crate::source::Source;
 use crate::view::RowView;
 
@@ -30,8 +33,9 @@ struct Inner {
 }
 
 impl Trace {
-    /// Opens a file and reads it once, validating every row. `-` is standard input; what cannot be
-    /// read twice is spooled to a temporary file first.
+    /// Opens a file and reads it once, validating every row. `-` is standard input, a folder is one of
+    /// ServeGen's. What cannot be read twice, or not as it is (a pipe, a file compressed with gzip or
+    /// zstd), is spooled to a temporary file first.
     ///
     /// # Errors
     /// The first invalid row (unless those are to be skipped), a file that is no trace or has no
@@ -41,7 +45,13 @@ impl Trace {
             return Trace::read(io::stdin().lock(), "standard input", options);
         }
         let name = path.display().to_string();
-        let source = Source::open(path).map_err(|source| TraceError::Read { path: name.clone(), source })?;
+        let is_servegen = options.format.is_none_or(|format| format == Format::ServeGen);
+        if is_servegen && servegen::is_servegen(path) {
+            check_fields(&name, Format::ServeGen, options)?;
+            let drawn = servegen::generate(path, &name, &options.servegen)?;
+            return Trace::prepared(name, Prepared::rows(drawn, Format::ServeGen), options);
+        }
+        let source = Source::open(path).map_err(|fault| fault.at(&name))?;
         Trace::from_source(source, name, options)
     }
 
@@ -50,14 +60,18 @@ impl Trace {
     /// # Errors
     /// As [`Trace::open`].
     pub fn read(stream: impl Read, name: &str, options: &OpenOptions) -> Result<Trace, TraceError> {
-        let source =
-            Source::spool(stream).map_err(|source| TraceError::Read { path: name.to_owned(), source })?;
+        let source = Source::spool(stream).map_err(|fault| fault.at(name))?;
         Trace::from_source(source, name.to_owned(), options)
     }
 
     fn from_source(source: Source, path: String, options: &OpenOptions) -> Result<Trace, TraceError> {
-        let source = Arc::new(source);
-        let (index, plan) = index(&path, &source, options)?;
+        let prepared = Prepared::new(&path, source, options)?;
+        Trace::prepared(path, prepared, options)
+    }
+
+    fn prepared(path: String, prepared: Prepared, options: &OpenOptions) -> Result<Trace, TraceError> {
+        let source = Arc::clone(&prepared.source);
+        let (index, plan) = index(&path, prepared, options)?;
         Ok(Trace(Arc::new(Inner { path, source, options: options.clone(), index, plan })))
     }
 
@@ -158,13 +172,10 @@ impl Rows {
         let trace = &*self.trace;
         let mut handle = |line: u64, row: Result<RowView<'_>, Fault>| match row {
             Err(fault) => Step::Bad(line, fault),
-            Ok(row) if !is_usable(&row, line, &trace.options, &trace.plan.counted) => Step::Skip,
-            Ok(mut row) => {
-                if row.input_length == 0 {
-                    row.input_length = counted_length(line, &trace.plan.counted).unwrap_or(0);
-                }
-                Step::Row(take(line, row, trace.plan.origin))
-            }
+            Ok(row) => match trace.plan.settled.apply(row, line, &trace.options) {
+                None => Step::Skip,
+                Some(row) => Step::Row(take(line, row, trace.plan.origin)),
+            },
         };
         match &mut self.order {
             Order::Recorded(pass) => pass.next_with(|line, row| handle(line.number, row)),

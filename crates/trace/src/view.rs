@@ -49,16 +49,20 @@ impl<'a> Fields<'a> {
         self.get(field).and_then(|raw| serde_json::from_str(raw.get()).ok())
     }
 
-    fn id(&self, field: Field) -> Option<Id> {
+    pub(crate) fn id(&self, field: Field) -> Option<Id> {
         self.get(field).and_then(|raw| serde_json::from_str(raw.get()).ok())
     }
 }
 
 /// A valid row. What validation had to compute is here; the rest is still text.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct RowView<'a> {
     /// Time in nanoseconds from the format's zero: for dates, 1970.
     pub(crate) at: u64,
+    /// Whether the row says its time. Where it does not, the index pass settles it.
+    pub(crate) has_time: bool,
+    /// Whether it failed in the original and is not to be sent.
+    pub(crate) failed: bool,
     /// Tokens; 0 when not known.
     pub(crate) input_length: u32,
     /// Tokens.
@@ -71,6 +75,10 @@ pub(crate) struct RowView<'a> {
     /// Whether the parent is a value that means "none" in this format.
     pub(crate) is_root: bool,
     pub(crate) fields: Fields<'a>,
+    /// The session, in formats that are not JSON.
+    pub(crate) session: Option<&'a str>,
+    /// What sort of request, in formats that are not JSON.
+    pub(crate) kind: Option<&'a str>,
 }
 
 impl RowView<'_> {
@@ -85,6 +93,14 @@ impl RowView<'_> {
         self.fields.text(Field::Prompt)
     }
 
+    pub(crate) fn block_ids(&self) -> Option<Vec<u64>> {
+        self.fields.get(Field::HashIds).map(|raw| block_ids(raw.get(), self.blocks.unwrap_or(0)))
+    }
+
+    pub(crate) fn session_name(&self) -> Option<String> {
+        self.fields.id(Field::Session).map(|id| id.to_string()).or_else(|| self.session.map(str::to_owned))
+    }
+
     /// The row on its own. `origin` is the trace's zero in the format's time.
     pub(crate) fn to_row(self, line: u64, origin: u64) -> Row {
         let fields = &self.fields;
@@ -94,13 +110,13 @@ impl RowView<'_> {
             at: Nanos::new(self.at.saturating_sub(origin)),
             input_length: self.input_length,
             output_length: self.output_length,
-            hash_ids: fields.get(Field::HashIds).map(|raw| block_ids(raw.get(), self.blocks.unwrap_or(0))),
+            hash_ids: self.block_ids(),
             block_size: self.block_size.filter(|_| self.blocks.is_some()),
             id: fields.id(Field::Id),
             parent: if self.is_root { None } else { fields.id(Field::Parent) },
-            session: fields.id(Field::Session).map(|id| id.to_string()),
+            session: self.session_name(),
             delay: self.delay,
-            kind: fields.text(Field::Kind),
+            kind: fields.text(Field::Kind).or_else(|| self.kind.map(str::to_owned)),
             turn: self.turn,
             prompt: self.prompt(),
             messages: fields.get(Field::Messages).map(RawJson::from),

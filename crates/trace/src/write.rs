@@ -1,6 +1,8 @@
 //! Writes rows in a format.
 
+use std::fmt;
 use std::io::{self, Write};
+use std::str::FromStr;
 
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -14,10 +16,83 @@ use crate::row::{Id, RawJson, Row};
 pub enum WriteFormat {
     /// Tics' own rows: hold everything that a [`Row`] holds.
     Tics,
-    /// Mooncake: times, lengths, blocks of 512 tokens, session and delay.
+    /// Mooncake: times, lengths, blocks of 512 tokens, session and delay, messages, bodies.
     Mooncake,
     /// Qwen-Bailian: times, lengths, blocks of 16 tokens, ids with parents, kinds and turns.
     Qwen,
+}
+
+impl WriteFormat {
+    /// All of them.
+    pub const ALL: [WriteFormat; 3] = [WriteFormat::Tics, WriteFormat::Mooncake, WriteFormat::Qwen];
+
+    /// As on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            WriteFormat::Tics => "tics",
+            WriteFormat::Mooncake => "mooncake",
+            WriteFormat::Qwen => "qwen",
+        }
+    }
+
+    /// Tokens in its blocks, where they all have the same size.
+    const fn block_size(self) -> Option<u32> {
+        match self {
+            WriteFormat::Tics => None,
+            WriteFormat::Mooncake => Some(512),
+            WriteFormat::Qwen => Some(16),
+        }
+    }
+
+    /// Whether the row can be written so that it can be read again: a row whose length is not known
+    /// needs its text.
+    pub fn can_hold(self, row: &Row) -> bool {
+        let holds_text = match self {
+            WriteFormat::Tics => true,
+            WriteFormat::Mooncake => row.messages.is_some() || row.payload.is_some(),
+            WriteFormat::Qwen => false,
+        };
+        row.input_length > 0 || holds_text
+    }
+
+    /// Names of the fields, as in our own rows, that the row has and the format has no place for.
+    pub fn drops(self, row: &Row) -> impl Iterator<Item = &'static str> + use<> {
+        let other_blocks = row.hash_ids.is_some() && blocks_of(row, self.block_size()).is_none();
+        let (not_tics, mooncake, qwen) =
+            (self != WriteFormat::Tics, self == WriteFormat::Mooncake, self == WriteFormat::Qwen);
+        [
+            ("hash_ids", other_blocks),
+            ("id", mooncake && row.id.is_some()),
+            ("parent", mooncake && row.parent.is_some()),
+            ("session_id", qwen && row.session.is_some()),
+            ("delay_s", qwen && row.delay.is_some()),
+            ("type", mooncake && row.kind.is_some()),
+            ("turn", mooncake && row.turn.is_some()),
+            ("prompt", not_tics && row.prompt.is_some()),
+            ("messages", qwen && row.messages.is_some()),
+            ("payload", qwen && row.payload.is_some()),
+        ]
+        .into_iter()
+        .filter_map(|(name, dropped)| dropped.then_some(name))
+    }
+}
+
+impl fmt::Display for WriteFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for WriteFormat {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let found = WriteFormat::ALL.into_iter().find(|format| format.name() == name);
+        found.ok_or_else(|| {
+            let known = WriteFormat::ALL.map(WriteFormat::name).join(", ");
+            format!("no format of this name that can be written; there are {known}")
+        })
+    }
 }
 
 /// Writes rows, one a line.
@@ -120,7 +195,9 @@ fn mooncake(row: &Row) -> io::Result<Line<'_>> {
         timestamp: Some(number(row.at, MILLIS, 0)?),
         delay: row.delay.map(|delay| number(delay, MILLIS, 0)).transpose()?,
         session_id: row.session.as_deref(),
-        hash_ids: blocks_of(row, 512),
+        hash_ids: blocks_of(row, Some(512)),
+        messages: row.messages.as_ref(),
+        payload: row.payload.as_ref(),
         ..common(row)
     })
 }
@@ -135,14 +212,14 @@ fn qwen(row: &Row) -> io::Result<Line<'_>> {
         parent_chat_id: Some(row.parent.as_ref().unwrap_or(ROOT)),
         kind: row.kind.as_deref(),
         turn: row.turn,
-        hash_ids: blocks_of(row, 16),
+        hash_ids: blocks_of(row, Some(16)),
         ..common(row)
     })
 }
 
 /// The blocks of a format with one block size; blocks of another size would be false there.
-fn blocks_of(row: &Row, size: u32) -> Option<&[u64]> {
-    row.hash_ids.as_deref().filter(|_| row.block_size == Some(size))
+fn blocks_of(row: &Row, size: Option<u32>) -> Option<&[u64]> {
+    row.hash_ids.as_deref().filter(|_| size.is_none() || row.block_size == size)
 }
 
 fn common(row: &Row) -> Line<'_> {

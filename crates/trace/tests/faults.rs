@@ -174,13 +174,16 @@ fn files_that_are_no_trace() {
         "trace.jsonl:1: binary data; expected a trace as UTF-8 text (JSON lines or CSV)"
     );
     assert_eq!(
-        error_of(b"\x1F\x8B\x08\x00"),
-        "trace.jsonl: compressed with gzip; decompress it first: gzip -dc FILE | tics replay -"
+        error_of(b"BZh91AY&SY"),
+        "trace.jsonl: compressed with bzip2; decompress it first: bzip2 -dc FILE | tics replay -"
     );
+    for packed in [&b"\x1F\x8B\x08\x00"[..], b"\x28\xB5\x2F\xFD\x04"] {
+        assert!(error_of(packed).ends_with("but damaged or cut short"));
+    }
     assert_eq!(
         error_of(b"\n{\"text\": \"Hello, this is a long text that goes on\"}"),
-        "trace.jsonl:2: not a row of a known trace format (tics, mooncake, qwen, azure, prompts): \
-         {\"text\": \"Hello, this is a long text tha…; --format NAME forces one"
+        "trace.jsonl:2: not a row of a known trace format (tics, mooncake, qwen, azure, burstgpt, \
+         sharegpt, servegen, prompts, payload): {\"text\": \"Hello, this is a long text tha…; --format NAME forces one"
     );
 }
 
@@ -195,7 +198,9 @@ fn files_that_cannot_be_read() {
         other => panic!("{other:?}"),
     };
     assert_eq!(error(&dir.path().join("none.jsonl")), std::io::ErrorKind::NotFound);
-    assert_eq!(error(dir.path()), std::io::ErrorKind::IsADirectory);
+    let folder = Trace::open(dir.path(), &OpenOptions::default()).unwrap_err();
+    assert!(matches!(folder, TraceError::NoChunk { .. }), "{folder}");
+    assert_eq!(error(&dir.path().join("chunk-3-trace.csv")), std::io::ErrorKind::NotFound);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use tics_trace::{OpenOptions, Selection, Trace, samples};
+use tics_trace::{OpenOptions, Selection, Severity, Trace, samples};
 
 fn traces() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../traces")
@@ -61,7 +61,9 @@ fn info_describes_a_trace() {
     let bytes = samples().into_iter().find(|(name, _)| *name == "qwen.jsonl").unwrap().1;
     let trace = Trace::read(&*bytes, "qwen.jsonl", &OpenOptions::default()).unwrap();
     let info = trace.info().unwrap();
-    insta::assert_snapshot!(info.render(), @"
+    let text = info.render();
+    let (lines, plots) = text.split_once("\n\n").unwrap();
+    insta::assert_snapshot!(lines, @"
     trace     qwen.jsonl (qwen, 79,213 bytes)
     sha256    f4321832e131f0a1580cff438e8d4b0d8bd0153e283b8fef430cdb02a66a5fb2
     rows      300
@@ -72,11 +74,67 @@ fn info_describes_a_trace() {
     sessions  147, 88 with several requests; requests each: mean 2.04, max 5; 0 continue one that is not in the file
     prefixes  9,091 blocks of 16 tokens, 4,856 distinct; an unbounded cache finds 46.58 % of blocks, 47.32 % of tokens
     ");
+    insta::assert_snapshot!(plots, @r"
+    requests/s over time
+    6.512 │                 ▅                 ▂            █
+          │▁    ▁           █                ▁█     ▁      █
+          │█  ▆▆█▆    ▂  ▂▂▆█ ▆      ▆   ▆   ██▆  ▂▆█   ▆▆ █     ▂
+          │█▇▄████▄▁▇▄█▄ ████▁█▄ ▇▁▄▄█ ▄ █▄▇ ███▄▇███ ▇▇██ █▁ ▄  █▇ ▄▁▇
+          │█████████████▃███████▆█████▆█▃███▆████████▆████▃██▃█▃▆██▆███
+        0 └────────────────────────────────────────────────────────────
+           0 s                                                119.778 s
+
+    instants by rows on them
+      1  298 ████████████████████████████████████████
+    2–3    1 ▏
+
+    rows by input tokens
+           8–15   7 ███▍
+          16–31   5 ██▍
+          32–63  24 ███████████▋
+         64–127  31 ███████████████
+        128–255  46 ██████████████████████▏
+        256–511  65 ███████████████████████████████▍
+      512–1,023  83 ████████████████████████████████████████
+    1,024–2,047  39 ██████████████████▊
+
+    rows by output tokens
+          4–7  46 ██████████████████████████████▏
+         8–15  32 █████████████████████
+        16–31  23 ███████████████▏
+        32–63  34 ██████████████████████▎
+       64–127  44 ████████████████████████████▉
+      128–255  43 ████████████████████████████▎
+      256–511  61 ████████████████████████████████████████
+    512–1,023  17 ███████████▏
+    ");
     let json = serde_json::to_value(&info).unwrap();
+    let parts = json["over_time"]["requests"].as_array().unwrap();
+    assert_eq!(parts.iter().map(|n| n.as_u64().unwrap()).sum::<u64>(), 300);
+    assert_eq!(
+        (json["looks_batched"].as_bool(), json["burst_sizes"][1]["n"].as_u64()),
+        (Some(false), Some(1))
+    );
     assert_eq!(json["format"], "qwen");
     assert_eq!(json["rows"], 300);
     assert_eq!(json["prefix"]["block_size"], 16);
     assert_eq!(json["largest_burst"], 2);
+}
+
+#[test]
+fn info_says_when_a_trace_looks_batched() {
+    let info = open("mooncake.jsonl").info().unwrap();
+    assert!(info.looks_batched && info.mean_burst > 4.0);
+    let text = info.render();
+    let line = text.lines().find(|line| line.starts_with("batched")).unwrap();
+    assert!(line.contains("--spread uniform or poisson distributes each batch"), "{line}");
+    for name in ["tics.jsonl", "qwen.jsonl", "azure.csv"] {
+        assert!(!open(name).info().unwrap().looks_batched, "{name}");
+    }
+    // All at once is not batches.
+    let at_once = "{\"prompt\": \"a\", \"output_length\": 7}\n".repeat(50);
+    let info = Trace::read(at_once.as_bytes(), "at once", &OpenOptions::default()).unwrap().info().unwrap();
+    assert!(!info.looks_batched && info.over_time.is_none());
 }
 
 #[test]
@@ -95,14 +153,34 @@ fn check_finds_contradictions() {
     bad.jsonl: qwen, 5 valid rows
     ok       rows
     error    blocks: 1 row: the number of hash_ids is not ceil(input_length / block size) (line 2)
+    ok       prefixes
     error    ids: 1 row: the id was used before (line 3)
     error    parents: 2 rows: the parent arrives after the request that continues it (line 3, 4)
     warning  order: 1 row: earlier than the row before; a replay sorts by time (line 3)
     warning  lengths: 1 row: longer than any model takes: over 10,000,000 in or 1,000,000 out (line 4)
     warning  turns: 1 row: the turn is 0, or above 1 in a row that continues nothing (line 5)
+    ok       turn order
     note     missing parents: 1 row: the parent is not in the file: it began before the trace (line 2)
-    ok       unit
+    ok       unit: seconds
     ");
+}
+
+#[test]
+fn check_looks_into_blocks_and_sessions() {
+    let text = r#"{"timestamp_s": 1, "input_length": 40, "output_length": 5, "session_id": "a", "turn": 1, "block_size": 16, "hash_ids": [1, 2, 3]}
+{"timestamp_s": 2, "input_length": 40, "output_length": 5, "session_id": "a", "turn": 2, "block_size": 16, "hash_ids": [1, 2, 4]}
+{"timestamp_s": 3, "input_length": 40, "output_length": 5, "session_id": "a", "turn": 2, "block_size": 16, "hash_ids": [5, 2, 4]}
+"#;
+    let trace = Trace::read(text.as_bytes(), "bad.jsonl", &OpenOptions::default()).unwrap();
+    let report = trace.check().unwrap();
+    let found: Vec<_> =
+        report.findings.iter().map(|f| (f.check, f.severity, f.first_lines.clone())).collect();
+    assert_eq!(found, [("prefixes", Severity::Warning, vec![3]), ("turn order", Severity::Warning, vec![3])]);
+    let failed =
+        "Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type\n5,m,1,1,2,x\n6,m,1,0,1,x\n";
+    let report = Trace::read(failed.as_bytes(), "b.csv", &OpenOptions::default()).unwrap().check().unwrap();
+    assert!(report.is_sound());
+    assert!(report.render().contains("note     failed: 1 row: failed in the original, and left out\n"));
 }
 
 #[test]
@@ -115,8 +193,8 @@ fn check_doubts_a_unit_that_makes_no_sense() {
         let options = OpenOptions { format: format.parse().ok(), ..OpenOptions::default() };
         Trace::read(text.as_bytes(), "unit.jsonl", &options).unwrap().check().unwrap().render()
     };
-    assert!(render(&file(300), "mooncake").ends_with("ok       unit\n"));
-    assert!(render(&file(1), "qwen").ends_with("ok       unit\n"));
+    assert!(render(&file(300), "mooncake").ends_with("ok       unit: milliseconds\n"));
+    assert!(render(&file(1), "qwen").ends_with("ok       unit: seconds\n"));
     insta::assert_snapshot!(render(&file(1), "mooncake").lines().last().unwrap(), @"warning  unit: 50 rows: 1020.408 requests/s with times in milliseconds, as the format has them; in seconds it would be 1.020");
     insta::assert_snapshot!(render(&file(300), "qwen").lines().last().unwrap(), @"warning  unit: 50 rows: 0.003 requests/s with times in seconds, as the format has them; in milliseconds it would be 3.401");
 }

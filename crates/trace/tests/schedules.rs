@@ -41,6 +41,7 @@ fn window_then_limit_then_scale() {
         window: Some((Nanos::from_secs(2), Nanos::from_secs(7))),
         limit: NonZeroU64::new(2),
         scale: Scale::new(0.5).unwrap(),
+        ..Selection::default()
     };
     let schedule = trace.schedule(&selection).unwrap();
     let totals = schedule.totals();
@@ -118,7 +119,7 @@ proptest! {
             *at = ((*at - zero) * eighths + 4) / 8;
         }
 
-        match trace_of(&rows).schedule(&Selection { window, limit: limit.and_then(NonZeroU64::new), scale }) {
+        match trace_of(&rows).schedule(&Selection { window, limit: limit.and_then(NonZeroU64::new), scale, ..Selection::default() }) {
             Err(error) => prop_assert!(expect.is_empty(), "{}", error),
             Ok(schedule) => {
                 let totals = schedule.totals();
