@@ -29,7 +29,8 @@ SHOWN = 10
 
 
 def fail(message):
-    print(f"check_prompts: {message}", file=sys.stderr)
+    # The other checks read their inputs with these functions.
+    print(f"{Path(sys.argv[0]).stem}: {message}", file=sys.stderr)
     sys.exit(2)
 
 

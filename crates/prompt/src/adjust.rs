@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use rand_chacha::ChaCha8Rng;
 
-use crate::words::{draw, rng};
+use crate::compose::Alphabet;
+use crate::draw::{Key, Part, draw, rng};
+use crate::words::Ids;
 use crate::{PromptError, Tokenizer};
 
 /// Encodings of one prompt before it is given up.
@@ -50,13 +52,23 @@ impl Adjuster {
         self.mean_bytes
     }
 
+    /// How many pieces there are; any of them can begin a prompt.
+    pub(crate) fn alphabet(&self) -> Alphabet {
+        Alphabet { first: self.pieces.len(), words: self.pieces.len() }
+    }
+
+    /// Takes pieces as the tokens that they are: without text between, no length needs adjusting.
+    pub(crate) fn ids<'a>(&'a self, out: &'a mut Vec<u32>) -> Ids<'a> {
+        Ids { first: &self.pieces, tokens: &self.pieces, out }
+    }
+
     /// A text of exactly `n` tokens.
     ///
     /// # Errors
     /// [`PromptError::NotExact`] when [`MAX_ATTEMPTS`] encodings did not get there.
-    pub(crate) fn make(&self, seed: u64, index: u64, n: u32) -> Result<String, PromptError> {
+    pub(crate) fn make(&self, key: Key, index: u64, n: u32) -> Result<String, PromptError> {
         let asked = n as usize;
-        let mut random = rng(seed, index);
+        let mut random = rng(key, Part::Prompt, index);
         let mut ids = Vec::with_capacity(asked);
         let mut closest = 0;
         for attempt in 0..MAX_ATTEMPTS {
@@ -108,7 +120,7 @@ mod tests {
         let tokenizer = Arc::new(Tokenizer::embedded());
         let adjuster = Adjuster::new(Arc::clone(&tokenizer)).unwrap();
         for n in 1..=300 {
-            let text = adjuster.make(1, u64::from(n), n).unwrap();
+            let text = adjuster.make(Key { seed: 1, salt: 0 }, u64::from(n), n).unwrap();
             assert_eq!(tokenizer.count(&text).unwrap(), n as usize);
         }
     }

@@ -44,12 +44,12 @@ pub(crate) fn discover(tokenizer: &Tokenizer) -> Result<Result<WordTable, String
     // Both lists are in the order of the candidates.
     let mut first = Vec::with_capacity(can_begin.len());
     let mut begins = can_begin.iter().peekable();
-    for (i, word) in (0..).zip(&words) {
-        if begins.next_if_eq(&word).is_some() {
-            first.push(i);
+    for (i, (word, _)) in (0..).zip(&words) {
+        if let Some((_, token)) = begins.next_if(|(begin, _)| begin == word) {
+            first.push((i, *token));
         }
     }
-    Ok(Ok(WordTable::new(words.iter().copied(), first)))
+    Ok(Ok(WordTable::new(words, first)))
 }
 
 /// How vocabularies spell the space before a word: byte-level BPE, SentencePiece, plainly.
@@ -119,17 +119,21 @@ impl<'a> Crossings<'a> {
     }
 }
 
+/// A word and the token that it is.
+type OneToken<'a> = (&'a str, u32);
+
 /// Those of the words that are one token after another word.
 fn one_token_between_words<'a>(
     tokenizer: &Tokenizer,
     words: &[&'a str],
-) -> Result<Vec<&'a str>, PromptError> {
+) -> Result<Vec<OneToken<'a>>, PromptError> {
     let mut good = Vec::with_capacity(words.len());
     for chunk in words.chunks(CHUNK) {
         // The first word only gives the others something to stand after.
         let text = format!("{} {}", chunk[0], chunk.join(" "));
         let encoding = tokenizer.encode(&text)?;
-        let mut tokens = encoding.get_offsets().iter().zip(encoding.get_tokens()).peekable();
+        let named = encoding.get_tokens().iter().zip(encoding.get_ids());
+        let mut tokens = encoding.get_offsets().iter().zip(named).peekable();
         let mut end = chunk[0].len();
         while tokens.next_if(|(offsets, _)| offsets.1 <= end).is_some() {}
         for word in chunk {
@@ -140,11 +144,11 @@ fn one_token_between_words<'a>(
             while tokens.next_if(|(offsets, _)| offsets.1 <= end).is_some() {
                 more += 1;
             }
-            if let Some((&(from, to), token)) = token
+            if let Some((&(from, to), (token, id))) = token
                 && (from >= begin && to == end && more == 0)
                 && spelled(token) == *word
             {
-                good.push(*word);
+                good.push((*word, *id));
             }
         }
     }
@@ -152,23 +156,27 @@ fn one_token_between_words<'a>(
 }
 
 /// Those of the words that are one token as a text of their own.
-fn one_token_alone<'a>(tokenizer: &Tokenizer, words: &[&'a str]) -> Result<Vec<&'a str>, PromptError> {
+fn one_token_alone<'a>(
+    tokenizer: &Tokenizer,
+    words: &[OneToken<'a>],
+) -> Result<Vec<OneToken<'a>>, PromptError> {
     let mut good = Vec::with_capacity(words.len());
-    for word in words {
-        if let [token] = tokenizer.encode(word)?.get_tokens()
+    for (word, _) in words {
+        let encoding = tokenizer.encode(word)?;
+        if let ([token], [id]) = (encoding.get_tokens(), encoding.get_ids())
             && spelled(token) == *word
         {
-            good.push(*word);
+            good.push((*word, *id));
         }
     }
     Ok(good)
 }
 
 /// Runs a filter over slices of the words on a few threads; the order is kept.
-fn in_parallel<'a>(
-    words: &[&'a str],
-    filter: impl Fn(&[&'a str]) -> Result<Vec<&'a str>, PromptError> + Sync,
-) -> Result<Vec<&'a str>, PromptError> {
+fn in_parallel<'a, T: Sync>(
+    words: &[T],
+    filter: impl Fn(&[T]) -> Result<Vec<OneToken<'a>>, PromptError> + Sync,
+) -> Result<Vec<OneToken<'a>>, PromptError> {
     let n_threads = thread::available_parallelism().map_or(1, usize::from).min(8);
     let share = words.len().div_ceil(n_threads).max(CHUNK);
     thread::scope(|scope| {

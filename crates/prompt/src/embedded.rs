@@ -11,7 +11,8 @@ use std::fmt::Write as _;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 
-use crate::words::{WordTable, draw};
+use crate::draw::draw;
+use crate::words::WordTable;
 
 /// The embedded `tokenizer.json`, as [`generate_tokenizer`] makes it.
 pub const EMBEDDED_TOKENIZER: &[u8] = include_bytes!("../assets/tokenizer.json");
@@ -61,7 +62,9 @@ fn words() -> Vec<String> {
 /// with its space and at the beginning of a text, is how the file is made.
 pub(crate) fn word_table() -> WordTable {
     let words = words();
-    WordTable::new(words.iter().map(String::as_str), (0..WORDS as u32).collect())
+    let tokens = |first: u32| first..first + WORDS as u32;
+    let n_spaced = 256 + WORDS as u32;
+    WordTable::new(words.iter().map(String::as_str).zip(tokens(256)), (0..).zip(tokens(n_spaced)))
 }
 
 /// The symbol that byte-level BPE writes for a byte: itself where printable, else the next free code

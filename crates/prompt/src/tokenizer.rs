@@ -146,6 +146,16 @@ impl Tokenizer {
         Ok(encoding.len())
     }
 
+    /// The token ids of a text, without special tokens.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::count`].
+    pub fn encode_ids(&self, text: &str) -> Result<Vec<u32>, PromptError> {
+        let encoding =
+            self.inner.encode_fast(text, false).map_err(|source| PromptError::Encode { source })?;
+        Ok(encoding.get_ids().to_vec())
+    }
+
     /// Tokens with their byte offsets in the text.
     pub(crate) fn encode(&self, text: &str) -> Result<Encoding, PromptError> {
         self.inner.encode(text, false).map_err(|source| PromptError::Encode { source })
