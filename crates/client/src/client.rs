@@ -12,6 +12,7 @@ use tics_record::{Outcome, RequestRecord, Stamp};
 
 use crate::connection::{Connection, Connector, fresh_enough, request};
 use crate::failure::Failure;
+use crate::limits::ReusePolicy;
 use crate::receive::{Observer, Received};
 use crate::wire::Trigger;
 
@@ -32,6 +33,7 @@ pub struct Client {
     connector: Rc<Connector>,
     idle: Rc<RefCell<VecDeque<Connection>>>,
     ids: Arc<AtomicU64>,
+    reuse: ReusePolicy,
 }
 
 impl std::fmt::Debug for Connection {
@@ -42,20 +44,8 @@ impl std::fmt::Debug for Connection {
 
 impl Client {
     /// A client over `connector`. `ids` numbers the connections of the whole run.
-    pub fn new(connector: Connector, ids: Arc<AtomicU64>) -> Self {
-        Client { connector: Rc::new(connector), idle: Rc::default(), ids }
-    }
-
-    /// Opens `n` connections ahead of their use.
-    ///
-    /// # Errors
-    /// The first failure; connections opened before it are kept.
-    pub async fn prepare(&self, n: usize) -> Result<(), Failure> {
-        for _ in 0..n {
-            let connection = self.open().await?;
-            self.idle.borrow_mut().push_back(connection);
-        }
-        Ok(())
+    pub fn new(connector: Connector, ids: Arc<AtomicU64>, reuse: ReusePolicy) -> Self {
+        Client { connector: Rc::new(connector), idle: Rc::default(), ids, reuse }
     }
 
     /// Connections open and without a request.
@@ -114,13 +104,12 @@ impl Client {
         }
     }
 
-    /// A connection for the next request: the one used last, as it is the least likely to be closed by
-    /// now, or a new one.
+    /// A connection for the next request: an idle one by the policy, or a new one.
     async fn acquire(&self, fresh: bool) -> Result<Connection, Failure> {
         let now = self.connector.clock().now();
         if !fresh {
             while let Some(mut connection) = self.take_idle() {
-                if fresh_enough(&connection, now, self.connector.limits.idle) && connection.is_usable() {
+                if fresh_enough(&connection, now) && connection.is_usable() {
                     return Ok(connection);
                 }
             }
@@ -129,7 +118,12 @@ impl Client {
     }
 
     fn take_idle(&self) -> Option<Connection> {
-        self.idle.borrow_mut().pop_back()
+        let mut idle = self.idle.borrow_mut();
+        match self.reuse {
+            ReusePolicy::Lifo => idle.pop_back(),
+            ReusePolicy::RoundRobin => idle.pop_front(),
+            ReusePolicy::PerRequest => None,
+        }
     }
 
     async fn open(&self) -> Result<Connection, Failure> {
@@ -140,10 +134,11 @@ impl Client {
         let now = self.connector.clock().now();
         let mut idle = self.idle.borrow_mut();
         // The oldest are in front; the server is about to close them, so they go first.
-        while idle.front().is_some_and(|c| !fresh_enough(c, now, self.connector.limits.idle)) {
+        while idle.front().is_some_and(|c| !fresh_enough(c, now)) {
             idle.pop_front();
         }
-        if connection.is_usable() {
+        connection.served += 1;
+        if self.reuse != ReusePolicy::PerRequest && connection.is_usable() {
             connection.idle_since = now;
             connection.info.reused = true;
             connection.info.dns = None;

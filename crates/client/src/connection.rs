@@ -11,7 +11,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response};
+use http::header::CONNECTION;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
@@ -22,6 +23,7 @@ use tics_record::{Clock, ConnectionInfo, Nanos, Outcome, Stamp};
 use tokio_rustls::TlsConnector;
 
 use crate::failure::Failure;
+use crate::gate::Gate;
 use crate::limits::Limits;
 use crate::target::Target;
 use crate::tls::handshake_message;
@@ -62,9 +64,17 @@ pub(crate) struct Connection {
     pub(crate) reads_before: u64,
     /// The server said that it will close after this response.
     pub(crate) closing: bool,
+    /// How long it may be idle: the client's limit, or less if the server says so.
+    pub(crate) idle_limit: Nanos,
+    /// Requests answered on it.
+    pub(crate) served: u32,
+    /// Requests that the server will answer on it, if it says so.
+    serves_at_most: u32,
     sender: http1::SendRequest<OneShot>,
     conn: http1::Connection<Transport, OneShot>,
     life: Life,
+    /// Wakes the task for what hyper wakes it for, but not while it polls.
+    pub(crate) gate: Arc<Gate>,
     pub(crate) response: Option<ResponseFuture>,
 }
 
@@ -122,9 +132,13 @@ impl Connector {
             idle_since: self.clock().now(),
             reads_before: 0,
             closing: false,
+            idle_limit: self.limits.idle,
+            served: 0,
+            serves_at_most: u32::MAX,
             sender,
             conn,
             life: Life::Open,
+            gate: Arc::default(),
             response: None,
         })
     }
@@ -184,7 +198,29 @@ impl Connection {
     pub(crate) fn is_usable(&mut self) -> bool {
         // The waker is replaced by the next real poll; this one only looks.
         let mut cx = Context::from_waker(Waker::noop());
-        !self.closing && !self.poll_conn(&mut cx) && self.sender.poll_ready(&mut cx).is_ready()
+        !self.closing
+            && self.served < self.serves_at_most
+            && !self.poll_conn(&mut cx)
+            && self.sender.poll_ready(&mut cx).is_ready()
+    }
+
+    /// Notes what a response's head says about the connection's future.
+    pub(crate) fn heed(&mut self, headers: &HeaderMap) {
+        let text = |name| headers.get(name).and_then(|v: &HeaderValue| v.to_str().ok());
+        self.closing = text(CONNECTION).is_some_and(|v| v.eq_ignore_ascii_case("close"));
+        let Some(keep_alive) = text(HeaderName::from_static("keep-alive")) else { return };
+        for part in keep_alive.split(',') {
+            let Some((name, value)) = part.trim().split_once('=') else { continue };
+            let Ok(value) = value.trim().parse::<u32>() else { continue };
+            if name.eq_ignore_ascii_case("timeout") {
+                // Half a second less than the server waits: what is on its way then must still arrive.
+                let limit = Nanos::from_millis(u64::from(value) * 1_000).saturating_minus(MARGIN);
+                self.idle_limit = self.idle_limit.min(limit);
+            } else if name.eq_ignore_ascii_case("max") {
+                // Some count down from here, some repeat the whole; the smallest total serves both.
+                self.serves_at_most = self.serves_at_most.min(self.served.saturating_add(value));
+            }
+        }
     }
 
     /// Serialises a request into the wire and holds it there.
@@ -241,7 +277,10 @@ pub(crate) fn request(target: &Target, path: &str, body: Bytes, id: Option<&str>
     request
 }
 
-/// How long a connection may have been idle and still be used.
-pub(crate) fn fresh_enough(connection: &Connection, now: Stamp, limit: Nanos) -> bool {
-    now.since(connection.idle_since).is_none_or(|idle| idle < limit)
+/// Taken off the server's own idle limit.
+const MARGIN: Nanos = Nanos::from_millis(500);
+
+/// Whether a connection has not been idle for too long.
+pub(crate) fn fresh_enough(connection: &Connection, now: Stamp) -> bool {
+    now.since(connection.idle_since).is_none_or(|idle| idle < connection.idle_limit)
 }

@@ -12,7 +12,7 @@ use nix::time::{ClockId, clock_gettime};
 use tics_record::{Clock, Event, EventClass, Nanos, Outcome, RequestRecord, Stamp};
 
 use crate::wire::{Fired, Trigger};
-use crate::{BaseUrl, Client, Connector, Exchange, Limits, Observer, Target};
+use crate::{BaseUrl, Client, Connector, Exchange, Limits, Observer, ReusePolicy, Target};
 
 struct Monotonic;
 
@@ -42,12 +42,16 @@ struct Peer {
 
 impl Peer {
     fn new(limits: Limits) -> Self {
+        Self::with_policy(limits, ReusePolicy::Lifo)
+    }
+
+    fn with_policy(limits: Limits, reuse: ReusePolicy) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let base = BaseUrl::parse(&format!("http://{address}")).unwrap();
         let target = Arc::new(Target::new(base, vec![address], None, None).unwrap());
         let connector = Connector::new(target, None, limits, Arc::new(Monotonic));
-        Peer { listener, client: Client::new(connector, Arc::default()) }
+        Peer { listener, client: Client::new(connector, Arc::default(), reuse) }
     }
 
     fn accept(&self) -> TcpStream {
@@ -456,4 +460,91 @@ fn usage_as_it_goes_gives_tokens_an_event() {
     let class = EventClass::Content;
     assert_eq!(tokens, [(class, Some(1)), (class, Some(3)), (EventClass::Token, Some(1))]);
     assert_eq!((record.outcome, record.input.usage), (Outcome::Ok, Some(5)));
+}
+
+/// Which of the connections kept after two requests at once the next ones take.
+async fn kept_after_two(reuse: ReusePolicy, head: &str) -> (Peer, usize, Vec<u64>) {
+    let peer = Peer::with_policy(Limits::default(), reuse);
+    let answer = [head, &chunk(&token("a")), &chunk(FINISH), &chunk(DONE), END].concat();
+    let mut streams = Vec::new();
+    {
+        let [(one, mut first), (two, mut second)] = [exchange(1), exchange(1)];
+        let fired = RefCell::new(0);
+        let fire = |trigger: Trigger, _: &mut RequestRecord| {
+            trigger.fire(&Monotonic);
+            *fired.borrow_mut() += 1;
+        };
+        let (mut seen, mut seen_too) = (Seen::default(), Seen::default());
+        let first = peer.client.exchange(&one, &mut first, &mut seen, fire);
+        let second = peer.client.exchange(&two, &mut second, &mut seen_too, fire);
+        let mut both = Box::pin(async { tokio::join!(first, second) });
+        drive(both.as_mut(), || *fired.borrow() == 2).await;
+        for _ in 0..2 {
+            let mut stream = peer.accept();
+            read_request(&mut stream);
+            stream.write_all(answer.as_bytes()).unwrap();
+            streams.push(stream);
+        }
+        drive(both.as_mut(), || false).await;
+    }
+    let idle = peer.client.idle();
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        let (exchange, mut record) = exchange(1);
+        let armed = RefCell::new(None);
+        {
+            let mut seen = Seen::default();
+            let mut future =
+                Box::pin(peer.client.exchange(&exchange, &mut record, &mut seen, |trigger, _| {
+                    trigger.fire(&Monotonic);
+                    *armed.borrow_mut() = Some(());
+                }));
+            drive(future.as_mut(), || armed.borrow().is_some()).await;
+            peer.listener.set_nonblocking(true).unwrap();
+            if let Ok((stream, _)) = peer.listener.accept() {
+                streams.push(stream);
+            }
+            let mut got = false;
+            let mut answer_whoever_was_asked = || {
+                for stream in &mut streams {
+                    stream.set_nonblocking(true).unwrap();
+                    if stream.read(&mut [0; 4096]).is_ok_and(|n| n > 0) {
+                        stream.write_all(answer.as_bytes()).unwrap();
+                        got = true;
+                    }
+                }
+                got
+            };
+            drive(future.as_mut(), &mut answer_whoever_was_asked).await;
+            drive(future.as_mut(), || false).await;
+        }
+        ids.push(record.connection.unwrap().id);
+    }
+    (peer, idle, ids)
+}
+
+#[test]
+fn the_policy_chooses_the_connection() {
+    run(|| async {
+        let (_, idle, ids) = kept_after_two(ReusePolicy::Lifo, HEAD).await;
+        assert!(idle == 2 && ids[0] == ids[1] && ids[1] == ids[2], "{idle} {ids:?}");
+        let (_, idle, ids) = kept_after_two(ReusePolicy::RoundRobin, HEAD).await;
+        assert!(idle == 2 && ids[0] != ids[1] && ids[0] == ids[2], "{idle} {ids:?}");
+        let (peer, idle, ids) = kept_after_two(ReusePolicy::PerRequest, HEAD).await;
+        assert!(idle == 0 && ids == [2, 3, 4] && peer.client.idle() == 0, "{idle} {ids:?}");
+    });
+}
+
+#[test]
+fn what_the_server_says_of_its_connections_is_heeded() {
+    let head = |line: &str| HEAD.replacen("\r\n", &format!("\r\n{line}\r\n"), 1);
+    run(|| async move {
+        // Two requests in all on a connection, whether the server counts down or repeats itself.
+        let (_, idle, ids) = kept_after_two(ReusePolicy::Lifo, &head("keep-alive: timeout=5, max=2")).await;
+        assert!(idle == 2 && ids[0] != ids[1] && ids[2] == 2, "{idle} {ids:?}");
+        let (_, idle, _) = kept_after_two(ReusePolicy::Lifo, &head("connection: close")).await;
+        assert_eq!(idle, 0);
+        let (_, _, ids) = kept_after_two(ReusePolicy::Lifo, &head("keep-alive: timeout=0")).await;
+        assert_eq!(ids, [2, 3, 4]);
+    });
 }

@@ -29,6 +29,7 @@ mod client;
 mod connection;
 mod decode;
 mod failure;
+mod gate;
 mod limits;
 mod offset;
 mod receive;
@@ -46,7 +47,7 @@ pub use client::{Client, Exchange};
 pub use connection::Connector;
 pub use decode::{Decoded, Usage, decode, error_text};
 pub use failure::Failure;
-pub use limits::Limits;
+pub use limits::{Limits, ReusePolicy};
 pub use receive::Observer;
 /// The TLS configuration, as [`tls_config`] makes it.
 pub use rustls::ClientConfig;

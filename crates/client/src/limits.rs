@@ -31,3 +31,15 @@ impl Default for Limits {
         }
     }
 }
+
+/// Which open connection the next request takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ReusePolicy {
+    /// The one used last: the least likely to be closed by now.
+    #[default]
+    Lifo,
+    /// The one used longest ago: spreads requests over the replicas behind a layer-4 balancer.
+    RoundRobin,
+    /// None: each request opens its own.
+    PerRequest,
+}

@@ -47,13 +47,12 @@ fn measure(clock: &dyn Clock) -> Option<(Stamp, i64)> {
 
 impl RealtimeOffset {
     /// The instant of a kernel stamp on the run's clock; `None` where that makes no sense (no stamp, or
-    /// wall time was stepped in between).
-    pub(crate) fn to_stamp(&self, clock: &dyn Clock, kernel: TimeSpec) -> Option<Stamp> {
+    /// wall time was stepped in between). `now` is a reading of `clock` made after the stamp.
+    pub(crate) fn to_stamp(&self, clock: &dyn Clock, now: Stamp, kernel: TimeSpec) -> Option<Stamp> {
         let kernel = nanos(kernel);
         if kernel == 0 {
             return None;
         }
-        let now = clock.now();
         let (_, offset) = match self.measured.get() {
             Some((at, offset)) if now.since(at).is_some_and(|age| age < KEEP) => (at, offset),
             _ => {
@@ -79,7 +78,7 @@ mod tests {
         let clock = ManualClock::new(Stamp::from_nanos(5_000_000_000));
         let offset = RealtimeOffset::default();
         let wall = clock_gettime(ClockId::CLOCK_REALTIME).unwrap();
-        let stamp = offset.to_stamp(&clock, wall).unwrap();
+        let stamp = offset.to_stamp(&clock, clock.now(), wall).unwrap();
         // The clock stands still, so the offset was measured a moment after `wall` was read.
         let early = Stamp::from_nanos(5_000_000_000).signed_since(stamp);
         assert!((0..1_000_000_000).contains(&early), "{early}");
@@ -89,7 +88,7 @@ mod tests {
     fn nonsense_is_no_stamp() {
         let clock = ManualClock::new(Stamp::from_nanos(5_000_000_000));
         let offset = RealtimeOffset::default();
-        assert_eq!(offset.to_stamp(&clock, TimeSpec::new(0, 0)), None);
-        assert_eq!(offset.to_stamp(&clock, TimeSpec::new(1_000_000, 0)), None);
+        assert_eq!(offset.to_stamp(&clock, clock.now(), TimeSpec::new(0, 0)), None);
+        assert_eq!(offset.to_stamp(&clock, clock.now(), TimeSpec::new(1_000_000, 0)), None);
     }
 }

@@ -85,9 +85,20 @@ impl Connection {
         };
         let wait = limits.first_byte.min(limits.total);
         let mut alarm = std::pin::pin!(tokio::time::sleep(wait.into()));
+        let gate = Arc::clone(&self.gate);
+        let gated = Waker::from(Arc::clone(&gate));
         let result = poll_fn(|cx| {
-            if let Poll::Ready(result) = reader.poll(self, cx) {
-                return Poll::Ready(result);
+            gate.close(cx);
+            let (before, done) = (self.reads.count(), reader.seen_done);
+            let polled = reader.poll(self, &mut Context::from_waker(&gated));
+            gate.open(cx);
+            if polled.is_ready() {
+                return polled;
+            }
+            // The alarm wakes this task by itself, so it is only asked when nothing else explains the
+            // wake-up, or when its time is to be changed.
+            if self.reads.count() != before && reader.seen_done == done {
+                return Poll::Pending;
             }
             reader.poll_limits(self, cx, alarm.as_mut(), clock).map(Err)
         })
@@ -131,6 +142,7 @@ impl<O: Observer> Reader<'_, O> {
         // these two need no wake-up of their own.
         let mut quiet = Context::from_waker(Waker::noop());
         loop {
+            connection.gate.take_woken();
             let ended = connection.poll_conn(cx);
             let progress = match &mut self.body {
                 None => self.poll_head(connection, &mut quiet)?,
@@ -149,6 +161,9 @@ impl<O: Observer> Reader<'_, O> {
                 },
             };
             if !progress {
+                if connection.gate.take_woken() {
+                    continue;
+                }
                 if ended {
                     let failure = connection.end_failure(self.body.is_some()).unwrap_or_else(|| {
                         Failure::new(Outcome::Reset, "the connection closed before the response")
@@ -168,10 +183,7 @@ impl<O: Observer> Reader<'_, O> {
         self.active = connection.reads.last();
         self.record.head = Some(connection.reads.last());
         self.record.status = Some(response.status().as_u16());
-        connection.closing = response
-            .headers()
-            .get(http::header::CONNECTION)
-            .is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(b"close"));
+        connection.heed(response.headers());
         self.body = Some(response.into_body());
         Ok(true)
     }

@@ -38,6 +38,9 @@ pub enum BadUrl {
         /// As given.
         url: String,
     },
+    /// It has a query, which may be a secret and is not repeated.
+    #[error("the address has a query: take '?' and what follows out")]
+    Query,
     /// It carries a name or a password.
     #[error(
         "the address carries a user name or password: take it out, and give a key by OPENAI_API_KEY or --header"
@@ -65,7 +68,7 @@ impl BaseUrl {
             _ => return Err(BadUrl::Scheme { url: url.to_owned() }),
         };
         if uri.query().is_some() {
-            return Err(not_a_url());
+            return Err(BadUrl::Query);
         }
         let host = uri.host().filter(|h| !h.is_empty()).ok_or_else(not_a_url)?;
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
@@ -219,12 +222,14 @@ mod tests {
 
     #[test]
     fn what_is_no_address_is_said_so() {
-        for url in ["", "http://", "http://a:b", "http://a:99999", "http://a/?x=1", "http://a b"] {
+        for url in ["", "http://", "http://a:b", "http://a:99999", "http://a b"] {
             assert!(matches!(BaseUrl::parse(url), Err(BadUrl::NotAUrl { .. })), "{url}");
         }
         assert!(matches!(BaseUrl::parse("ftp://a"), Err(BadUrl::Scheme { .. })));
-        let error = BaseUrl::parse("http://me:secret@a").unwrap_err();
-        assert!(!error.to_string().contains("secret"), "{error}");
+        for url in ["http://me:secret@a", "http://a/?key=secret"] {
+            let error = BaseUrl::parse(url).unwrap_err();
+            assert!(!error.to_string().contains("secret"), "{error}");
+        }
     }
 
     #[test]

@@ -278,7 +278,7 @@ impl Io {
                 _ => None,
             })
         });
-        let kernel = stamps.and_then(|s| self.shared.offset.to_stamp(&*self.shared.clock, s.system));
+        let kernel = stamps.and_then(|s| self.shared.offset.to_stamp(&*self.shared.clock, user, s.system));
         if message.bytes > 0 {
             self.reads.note(user, kernel);
         }

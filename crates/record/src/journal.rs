@@ -8,7 +8,7 @@ use std::io::{self, BufRead, Write};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{RequestRecord, Stamp};
+use crate::{Nanos, RequestRecord, Stamp};
 
 /// Version of the line format; a reader refuses a newer one.
 pub const JOURNAL_FORMAT: u32 = 1;
@@ -65,6 +65,9 @@ pub struct Closing {
     pub max_in_flight: u64,
     /// Largest number of requests sent and without a token, counted as they happened.
     pub max_queued: u64,
+    /// Time that the pacer spent spinning, of one processor.
+    #[serde(rename = "pacer_spun_ns", default)]
+    pub pacer_spun: Nanos,
 }
 
 /// One line of a journal.
@@ -278,7 +281,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{Event, EventClass, Nanos, Outcome};
+    use crate::{Event, EventClass, Outcome};
 
     fn record(i: u64, stamps: &[u64], detail: Option<String>) -> RequestRecord {
         let mut record = RequestRecord::not_sent(i, Stamp::from_nanos(3));
@@ -316,6 +319,7 @@ mod tests {
             }
             let closing = Closing {
                 complete: true, interrupted: false, end: Stamp::from_nanos(9), max_in_flight: 2, max_queued: 1,
+                pacer_spun: Nanos::new(5),
             };
             writer.close(&closing).unwrap();
             expected.push(Line::Closing(closing));

@@ -229,6 +229,10 @@ fn tester(out: &mut String, summary: &Summary) {
             summary.late_causes.iter().map(|(cause, n)| format!("{} {n}", cause.name())).collect();
         labelled(out, "Late because", &causes.join(", "));
     }
+    if let (Some(spun), Some(duration)) = (summary.pacer_spun_s, summary.duration_s.filter(|d| *d > 0.0)) {
+        let share = 100.0 * spun / duration;
+        labelled(out, "Pacer", &format!("spun {spun:.3} s in all, {share:.2} % of one core"));
+    }
     let reads = &summary.shared_reads;
     if let Some(share) = reads.share {
         let text = format!(

@@ -76,7 +76,14 @@ fn failed(i: u64, outcome: Outcome, status: Option<u16>, detail: &str) -> Reques
 }
 
 fn closing(interrupted: bool) -> Closing {
-    Closing { complete: true, interrupted, end: at(3_000 * MS), max_in_flight: 1, max_queued: 1 }
+    Closing {
+        complete: true,
+        interrupted,
+        end: at(3_000 * MS),
+        max_in_flight: 1,
+        max_queued: 1,
+        pacer_spun: Nanos::from_millis(50),
+    }
 }
 
 fn summary(records: &[RequestRecord], scheduled: u64, closing: Option<Closing>) -> Summary {

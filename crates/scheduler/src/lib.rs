@@ -23,6 +23,7 @@ mod exchange;
 mod feeder;
 mod live;
 mod pacer;
+mod place;
 mod run;
 mod shot;
 mod worker;

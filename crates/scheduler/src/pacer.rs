@@ -100,6 +100,20 @@ impl SpinWindow {
         SpinWindow { window: Nanos::from_micros(60), spun: Nanos::ZERO, since: now }
     }
 
+    /// A window that fits this machine now: a few short sleeps are tried, some ten milliseconds in all.
+    fn measured(clock: &dyn Clock) -> Self {
+        let mut window = SpinWindow::new(clock.now());
+        for _ in 0..20 {
+            let until = clock.now().plus(Nanos::from_micros(500));
+            std::thread::park_timeout(std::time::Duration::from_micros(500));
+            // Something handed over meanwhile wakes early, and is no measurement.
+            if let Some(over) = clock.now().since(until) {
+                window.overslept(over);
+            }
+        }
+        window
+    }
+
     /// The window to use at `now`.
     pub(crate) fn get(&mut self, now: Stamp) -> Nanos {
         let elapsed = now.since(self.since).unwrap_or_default();
@@ -134,6 +148,8 @@ pub(crate) struct PacerInbox<T> {
     sleeping_for: AtomicU64,
     dropping: AtomicBool,
     stopping: AtomicBool,
+    /// Time spent spinning so far.
+    spun: AtomicU64,
     thread: Mutex<Option<Thread>>,
 }
 
@@ -144,6 +160,7 @@ impl<T: Fire + 'static> PacerInbox<T> {
             sleeping_for: AtomicU64::new(0),
             dropping: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
+            spun: AtomicU64::new(0),
             thread: Mutex::new(None),
         })
     }
@@ -175,11 +192,24 @@ impl<T: Fire + 'static> PacerInbox<T> {
         self.wake();
     }
 
-    /// Starts the thread.
-    pub(crate) fn start(self: &Arc<Self>, shooter: Shooter) -> std::io::Result<JoinHandle<()>> {
+    /// Time spent spinning.
+    pub(crate) fn spun(&self) -> Nanos {
+        Nanos::new(self.spun.load(Ordering::Relaxed))
+    }
+
+    /// Starts the thread; `settle` is its first act, and it holds `guard` to its end.
+    pub(crate) fn start(
+        self: &Arc<Self>,
+        shooter: Shooter,
+        guard: impl Send + 'static,
+        settle: impl FnOnce() + Send + 'static,
+    ) -> std::io::Result<JoinHandle<()>> {
         let inbox = Arc::clone(self);
-        let handle =
-            std::thread::Builder::new().name("tics-pacer".into()).spawn(move || inbox.run(&shooter))?;
+        let handle = std::thread::Builder::new().name("tics-pacer".into()).spawn(move || {
+            let _guard = guard;
+            settle();
+            inbox.run(&shooter);
+        })?;
         *self.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(handle.thread().clone());
         Ok(handle)
     }
@@ -196,7 +226,7 @@ impl<T: Fire + 'static> PacerInbox<T> {
         let _default_slack = nix::sys::prctl::set_timerslack(1);
         let clock = &*shooter.clock;
         let mut queue = PacerQueue::default();
-        let mut window = SpinWindow::new(clock.now());
+        let mut window = SpinWindow::measured(clock);
         while !self.stopping.load(Ordering::SeqCst) {
             self.take(&mut queue);
             if self.dropping.load(Ordering::SeqCst) {
@@ -235,7 +265,9 @@ impl<T: Fire + 'static> PacerInbox<T> {
             std::hint::spin_loop();
             now = clock.now();
         }
-        window.spun(now.since(spin_from).unwrap_or_default());
+        let spun = now.since(spin_from).unwrap_or_default();
+        window.spun(spun);
+        self.spun.fetch_add(spun.as_nanos(), Ordering::Relaxed);
     }
 }
 

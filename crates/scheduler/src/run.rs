@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tics_record::{Clock, Nanos, Phase, Stamp};
@@ -12,6 +13,7 @@ use crate::exchange::{Exchanger, ExchangerFactory, Planned, Ready};
 use crate::feeder::{self, Budget};
 use crate::live::Live;
 use crate::pacer::PacerInbox;
+use crate::place::{self, Places};
 use crate::shot::{Report, Shooter};
 use crate::worker::{self, Assigned, Common, Stage, Worker};
 
@@ -28,6 +30,10 @@ pub struct RunOptions {
     pub lead: Nanos,
     /// How long requests in flight may go on after the run was stopped.
     pub drain: Nanos,
+    /// Keep the pacer and each worker on a processor of its own.
+    pub pin: bool,
+    /// Let the pacer run before all ordinary threads.
+    pub realtime: bool,
 }
 
 /// What the outside tells a run.
@@ -52,6 +58,8 @@ pub(crate) enum Message<J> {
     Broken {
         worker: usize,
     },
+    /// The pacer's or a worker's thread panicked: what it had will never end.
+    ThreadLost,
     Control(Control),
 }
 
@@ -72,6 +80,10 @@ pub struct RunEnd {
     pub max_in_flight: u64,
     /// Largest number of requests sent and without a token.
     pub max_queued: u64,
+    /// Time that the pacer spent spinning, of one processor.
+    pub pacer_spun: Nanos,
+    /// What was asked for and not allowed by the system, a line each.
+    pub refused: Vec<String>,
 }
 
 /// Why a run could not start.
@@ -165,20 +177,30 @@ impl<F: ExchangerFactory> Run<F> {
     {
         let (announce, stage_seen) = watch::channel(Stage::Running);
         let pacer = PacerInbox::new();
-        let pacer_thread = pacer.start(Shooter {
+        let places = Places::of_process();
+        let (refuse, refused) = channel();
+        let shooter = Shooter {
             clock: Arc::clone(&self.clock),
             live: Arc::clone(&self.live),
             reports: self.reports.clone(),
-        })?;
+        };
+        let settle = settle_pacer(self.options, places.pacer(), refuse.clone());
+        let tell_panic = TellPanic(self.tell.clone());
+        let pacer_thread = pacer.start(shooter, tell_panic, settle)?;
         let common = Common {
             clock: Arc::clone(&self.clock),
             live: Arc::clone(&self.live),
             pacer: Arc::clone(&pacer),
             reports: self.reports,
-            stage: stage_seen,
         };
         let workers = (0..self.live.workers.len())
-            .map(|n| worker::start(n, Arc::clone(&self.factory), common.clone(), self.tell.clone()))
+            .map(|n| {
+                let cpu = self.options.pin.then(|| places.worker(n));
+                let refuse = refuse.clone();
+                let settle = move || tell_refusal(cpu.map(place::pin), &refuse);
+                let (factory, tell) = (Arc::clone(&self.factory), self.tell.clone());
+                worker::start(n, factory, common.clone(), stage_seen.clone(), tell, settle)
+            })
             .collect::<Result<Vec<_>, _>>()?;
         drop(common);
         let budget = Budget::new(self.options.lookahead);
@@ -201,6 +223,7 @@ impl<F: ExchangerFactory> Run<F> {
             drain_until: None,
             ended: 0,
             broken: false,
+            lost: false,
         };
         if let Some(concurrency) = state.options.concurrency {
             // A slot is an instant from which a request may be in flight: at first, the epoch.
@@ -221,24 +244,56 @@ impl<F: ExchangerFactory> Run<F> {
         state.live.set_never_sent(state.options.scheduled.saturating_sub(state.ended));
         drop(state);
         drop(self.messages);
-        join(workers, pacer_thread, feeder);
-        Ok(RunEnd { epoch, end, interrupted, broken, feed_error, max_in_flight, max_queued })
+        let broken = !join(workers, pacer_thread, feeder) || broken;
+        drop(refuse);
+        let (pacer_spun, refused) = (pacer.spun(), refused.iter().collect());
+        Ok(RunEnd {
+            epoch,
+            end,
+            interrupted,
+            broken,
+            feed_error,
+            max_in_flight,
+            max_queued,
+            pacer_spun,
+            refused,
+        })
     }
 }
 
-fn join<J>(workers: Vec<Worker<J>>, pacer: std::thread::JoinHandle<()>, feeder: std::thread::JoinHandle<()>) {
+/// The pacer's first act: to its processor, and to the front.
+fn settle_pacer(options: RunOptions, cpu: Option<usize>, refuse: Sender<String>) -> impl FnOnce() + Send {
+    move || {
+        tell_refusal(options.pin.then(|| place::pin(cpu)), &refuse);
+        tell_refusal(options.realtime.then(place::realtime), &refuse);
+    }
+}
+
+fn tell_refusal(result: Option<Result<(), String>>, refuse: &Sender<String>) {
+    if let Some(Err(line)) = result {
+        let _over = refuse.send(line);
+    }
+}
+
+/// Waits for all threads; false if one of them panicked.
+fn join<J>(workers: Vec<Worker<J>>, pacer: JoinHandle<()>, feeder: JoinHandle<()>) -> bool {
+    let mut fine = true;
     for worker in workers {
         drop(worker.jobs);
-        resume(worker.thread.join());
+        fine &= worker.thread.join().is_ok();
     }
-    resume(pacer.join());
-    resume(feeder.join());
+    fine &= pacer.join().is_ok();
+    fine & feeder.join().is_ok()
 }
 
-/// A panic in any thread is the run's panic.
-fn resume(result: std::thread::Result<()>) {
-    if let Err(panic) = result {
-        std::panic::resume_unwind(panic);
+/// Tells the run's loop when the thread that holds it panics.
+pub(crate) struct TellPanic<J>(pub(crate) Sender<Message<J>>);
+
+impl<J> Drop for TellPanic<J> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let _over = self.0.send(Message::ThreadLost);
+        }
     }
 }
 
@@ -267,6 +322,8 @@ struct State<J> {
     drain_until: Option<Stamp>,
     ended: u64,
     broken: bool,
+    /// A thread is gone, so not everything that was assigned will end.
+    lost: bool,
 }
 
 impl<J> State<J> {
@@ -366,6 +423,11 @@ impl<J> State<J> {
                 self.broken = true;
                 self.stop(Control::Cancel, drop_armed);
             }
+            Message::ThreadLost => {
+                self.broken = true;
+                self.lost = true;
+                self.stop(Control::Cancel, drop_armed);
+            }
             Message::Ended { worker, end } => {
                 self.load[worker] -= 1;
                 self.ended += 1;
@@ -402,6 +464,6 @@ impl<J> State<J> {
         let idle = self.load.iter().all(|load| *load == 0);
         let no_more =
             self.drain_until.is_some() || (!matches!(self.fed, Fed::Going) && self.waiting.is_empty());
-        idle && no_more
+        self.lost || (idle && no_more)
     }
 }

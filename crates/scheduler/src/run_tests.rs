@@ -8,8 +8,8 @@ use tics_record::{Clock, Event, EventClass, Nanos, Outcome, RequestRecord, Stamp
 use tokio::sync::oneshot;
 
 use crate::{
-    Control, Exchanger, ExchangerFactory, Fire, Live, Planned, RealClock, Report, Run, RunEnd, RunOptions, Shot,
-    Totals, Tracker,
+    Control, Exchanger, ExchangerFactory, Fire, Live, Planned, RealClock, Report, Run, RunEnd, RunOptions,
+    Shot, Totals, Tracker,
 };
 
 /// What a pretended server does with a request.
@@ -25,11 +25,15 @@ enum Answer {
     Panics,
 }
 
+/// Firing the request of this index panics.
+const PANICS_IN_PACER: u64 = 77;
+
 #[derive(Debug)]
 struct Pull(Mutex<Option<oneshot::Sender<Stamp>>>, u64, Arc<Mutex<Vec<u64>>>);
 
 impl Fire for Pull {
     fn fire(&self, clock: &dyn Clock) -> Shot {
+        assert_ne!(self.1, PANICS_IN_PACER, "planted");
         let now = clock.now();
         match self.0.lock().unwrap().take() {
             None => Shot::Gone,
@@ -133,6 +137,8 @@ fn play(
         lookahead: 1 << 20,
         lead: Nanos::from_millis(30),
         drain: Nanos::from_millis(150),
+        pin: true,
+        realtime: false,
     };
     let factory = Factory::default();
     let (fired, peak) = (Arc::clone(&factory.fired), Arc::clone(&factory.peak));
@@ -256,8 +262,18 @@ fn a_schedule_that_breaks_off_is_told() {
         lookahead: 1,
         lead: Nanos::from_millis(1),
         drain: Nanos::ZERO,
+        pin: false,
+        realtime: false,
     };
     let run = Run::new(options, Arc::new(clock), Factory::default(), live, reports);
     let end = run.play(std::iter::once(Err::<Planned<Answer>, _>("line 2: cut")), |_| {}).unwrap();
     assert_eq!(end.feed_error.as_deref(), Some("line 2: cut"));
+}
+
+#[test]
+fn a_panic_in_the_pacer_ends_the_run_and_is_told() {
+    let answers: Vec<_> = (0..80).map(|i| (i, SOON)).collect();
+    let played = play(&answers, None, |_, _| {});
+    assert!(played.end.broken && played.end.interrupted);
+    assert!(played.records.iter().filter(|r| r.outcome == Outcome::Ok).count() > 50);
 }

@@ -1,7 +1,10 @@
 //! A worker: one thread, one single-threaded runtime, many exchanges.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::thread::JoinHandle;
 
 use tics_record::{Clock, LateCause, LiveHistogram, Nanos, Outcome, RequestRecord, Stamp};
@@ -11,7 +14,7 @@ use tokio::task::LocalSet;
 use crate::exchange::{Exchanger, ExchangerFactory, Ready};
 use crate::live::{Live, Tracker};
 use crate::pacer::PacerInbox;
-use crate::run::Message;
+use crate::run::{Message, TellPanic};
 use crate::shot::{Armed, Report, Shooter, ShotState};
 
 /// Lateness below this is the timer's own and needs no cause.
@@ -40,7 +43,6 @@ pub(crate) struct Common<T> {
     pub(crate) live: Arc<Live>,
     pub(crate) pacer: Arc<PacerInbox<T>>,
     pub(crate) reports: std::sync::mpsc::Sender<Report>,
-    pub(crate) stage: watch::Receiver<Stage>,
 }
 
 impl<T> Clone for Common<T> {
@@ -50,7 +52,6 @@ impl<T> Clone for Common<T> {
             live: Arc::clone(&self.live),
             pacer: Arc::clone(&self.pacer),
             reports: self.reports.clone(),
-            stage: self.stage.clone(),
         }
     }
 }
@@ -64,26 +65,40 @@ pub(crate) struct Worker<J> {
     pub(crate) thread: JoinHandle<()>,
 }
 
-/// Starts worker number `number`.
+/// Starts worker number `number`; `settle` is its thread's first act.
 pub(crate) fn start<F: ExchangerFactory>(
     number: usize,
     factory: Arc<F>,
     common: Common<TriggerOf<F>>,
+    mut stage: watch::Receiver<Stage>,
     events: std::sync::mpsc::Sender<Message<JobOf<F>>>,
+    settle: impl FnOnce() + Send + 'static,
 ) -> std::io::Result<Worker<JobOf<F>>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
     let (jobs, mut queue) = mpsc::unbounded_channel::<Assigned<JobOf<F>>>();
     let thread = std::thread::Builder::new().name(format!("tics-worker-{number}")).spawn(move || {
+        let _guard = TellPanic(events.clone());
+        settle();
         let _default_slack = nix::sys::prctl::set_timerslack(1);
         let local = LocalSet::new();
         local.block_on(&runtime, async move {
             let exchanger = factory.build(number, Arc::clone(&common.clock));
-            while let Some(assigned) = queue.recv().await {
+            let here = Rc::<WorkerStage>::default();
+            loop {
+                let assigned = tokio::select! {
+                    assigned = queue.recv() => assigned,
+                    Ok(()) = stage.changed() => {
+                        here.set(*stage.borrow_and_update());
+                        continue;
+                    }
+                };
+                let Some(assigned) = assigned else { break };
                 let task = Task {
                     number,
                     exchanger: exchanger.clone(),
                     common: common.clone(),
                     events: events.clone(),
+                    stage: Rc::clone(&here),
                     reported: Cell::new(false),
                 };
                 tokio::task::spawn_local(task.run(assigned));
@@ -101,6 +116,7 @@ struct Task<E: Exchanger> {
     exchanger: E,
     common: Common<E::Trigger>,
     events: std::sync::mpsc::Sender<Message<E::Job>>,
+    stage: Rc<WorkerStage>,
     reported: Cell<bool>,
 }
 
@@ -124,6 +140,7 @@ impl<E: Exchanger> Task<E> {
         record.output.asked = planned.output_tokens;
         record.worker = Some(self.number as u32);
         record.events.reserve(planned.output_tokens.min(4096) as usize + 4);
+        let record_index = record.i;
         let shot = Arc::<ShotState>::default();
         let mut tracker = Tracker {
             live: Arc::clone(&self.common.live),
@@ -135,18 +152,28 @@ impl<E: Exchanger> Task<E> {
             connected: None,
         };
         let mut budget = Some(budget);
-        let mut stage = self.common.stage.clone();
         let ended = {
             let armed = |trigger, record: &mut RequestRecord| {
                 budget = None;
                 self.armed(Armed { due, index: record.i, trigger, state: Arc::clone(&shot) });
             };
             let run = self.exchanger.run(planned.job, &mut record, &mut tracker, armed);
-            tokio::select! {
-                biased;
-                () = run => true,
-                () = called_off(&mut stage, &shot) => false,
-            }
+            let mut run = std::pin::pin!(run);
+            let mut registered = false;
+            std::future::poll_fn(|cx| {
+                if run.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(true);
+                }
+                if self.stage.calls_off(&shot) {
+                    return Poll::Ready(false);
+                }
+                if !registered {
+                    self.stage.register(record_index, cx);
+                    registered = true;
+                }
+                Poll::Pending
+            })
+            .await
         };
         if !ended {
             let fired = shot.is_fired();
@@ -174,6 +201,7 @@ impl<E: Exchanger> Task<E> {
     }
 
     fn report(&self, record: RequestRecord, shot: &ShotState) {
+        self.stage.forget(record.i);
         self.common.live.ended(self.number, &record, shot.is_fired());
         let end = record.end.unwrap_or_else(|| self.common.clock.now());
         self.reported.set(true);
@@ -183,21 +211,43 @@ impl<E: Exchanger> Task<E> {
     }
 }
 
-/// Returns when the run's stage calls this request off.
-async fn called_off(stage: &mut watch::Receiver<Stage>, shot: &ShotState) {
-    loop {
-        let now = *stage.borrow_and_update();
-        let off = match now {
-            Stage::Running => false,
-            Stage::Draining => shot.call_off(),
-            Stage::Cancelled => {
+/// The run's stage as a worker's tasks see it: a look costs nothing, which matters as they look at every
+/// event. Whoever waits is woken when it changes.
+#[derive(Default)]
+struct WorkerStage {
+    now: Cell<Option<Stage>>,
+    waiting: RefCell<HashMap<u64, Waker>>,
+}
+
+impl WorkerStage {
+    fn set(&self, stage: Stage) {
+        self.now.set(Some(stage));
+        for waker in self.waiting.borrow().values() {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Whether the stage ends this request: one that is not fired is called off as soon as the run
+    /// drains.
+    fn calls_off(&self, shot: &ShotState) -> bool {
+        match self.now.get() {
+            None | Some(Stage::Running) => false,
+            Some(Stage::Draining) => shot.call_off(),
+            Some(Stage::Cancelled) => {
                 shot.call_off();
                 true
             }
-        };
-        if off || stage.changed().await.is_err() {
-            return;
         }
+    }
+
+    /// Has the task of request `index` woken when the stage changes. A task keeps its waker for life, so
+    /// the first time is enough.
+    fn register(&self, index: u64, cx: &Context<'_>) {
+        self.waiting.borrow_mut().insert(index, cx.waker().clone());
+    }
+
+    fn forget(&self, index: u64) {
+        self.waiting.borrow_mut().remove(&index);
     }
 }
 

@@ -377,6 +377,7 @@ impl Summariser {
             lateness_us: Distribution::of_sorted(&self.lateness, 1e3),
             late_causes: self.late_causes,
             read_delay_us,
+            pacer_spun_s: self.closing.map(|c| c.pacer_spun.as_secs_f64()),
             shared_reads: SharedReads {
                 tics,
                 shared: self.shared_tics,

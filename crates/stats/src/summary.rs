@@ -41,6 +41,8 @@ pub struct Summary {
     pub late_causes: BTreeMap<LateCause, u64>,
     /// The reader's own delay: p99 of each request's reads; `max` is the largest of all reads.
     pub read_delay_us: Distribution,
+    /// Seconds of processor that the pacer spent spinning; null where the journal was cut off.
+    pub pacer_spun_s: Option<f64>,
     /// Tics that shared their read with a later event.
     pub shared_reads: SharedReads,
     /// Input tokens of answered requests.

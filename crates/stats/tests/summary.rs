@@ -29,8 +29,14 @@ fn failed(i: u64, due: u64, outcome: Outcome) -> RequestRecord {
     RequestRecord { outcome, end: Some(at(due + 10)), ..answered(i, due, &[]) }
 }
 
-const CLOSED: Closing =
-    Closing { complete: true, interrupted: false, end: Stamp::ORIGIN, max_in_flight: 0, max_queued: 0 };
+const CLOSED: Closing = Closing {
+    complete: true,
+    interrupted: false,
+    end: Stamp::ORIGIN,
+    max_in_flight: 0,
+    max_queued: 0,
+    pacer_spun: Nanos::from_millis(50),
+};
 
 fn collect(records: &[RequestRecord]) -> Summariser {
     let mut summariser = Summariser::new();
