@@ -6,8 +6,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use tics_client::ReusePolicy;
 use tics_record::Nanos;
-use tics_trace::{Format, LengthRange, Scale, parse_scales, parse_window};
+use tics_trace::{Format, LengthRange, Scale, Spread, parse_scales, parse_share, parse_window};
+
+use crate::calibrate::Rung;
 
 /// A load tester for LLM inference servers that keeps time and proves its own numbers.
 #[derive(Debug, Parser)]
@@ -33,6 +36,8 @@ pub enum Command {
     Trace(TraceArgs),
     /// Run the simulated server on its own.
     Sim(SimArgs),
+    /// Measure what this machine can carry, against the simulated server's truth.
+    Calibrate(CalibrateArgs),
 }
 
 /// Which server, and what each request carries.
@@ -60,9 +65,33 @@ pub struct TargetArgs {
     /// Send `input_length_override` with the prompt's length (mini-sglang's field)
     #[arg(long)]
     pub input_length_override: bool,
+    /// Which open connection a request takes
+    #[arg(long, value_enum, default_value_t = Reuse::Lifo)]
+    pub connections: Reuse,
     /// Arguments of the simulated server that is started without --url, as for `tics sim`
     #[arg(long, value_name = "ARGS", allow_hyphen_values = true, conflicts_with = "url")]
     pub sim: Option<String>,
+}
+
+/// See [`ReusePolicy`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Reuse {
+    /// The one used last
+    Lifo,
+    /// The one used longest ago: spreads over replicas behind a layer-4 balancer
+    RoundRobin,
+    /// A new one for each request
+    PerRequest,
+}
+
+impl From<Reuse> for ReusePolicy {
+    fn from(reuse: Reuse) -> Self {
+        match reuse {
+            Reuse::Lifo => ReusePolicy::Lifo,
+            Reuse::RoundRobin => ReusePolicy::RoundRobin,
+            Reuse::PerRequest => ReusePolicy::PerRequest,
+        }
+    }
 }
 
 /// How prompts are made.
@@ -118,9 +147,18 @@ pub struct RunArgs {
     /// Threads that read streams; one a core that the pacer leaves free unless given
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub workers: Option<u16>,
+    /// Keep the pacer and each worker on a processor of its own
+    #[arg(long)]
+    pub pin: bool,
+    /// Let the pacer run before all ordinary threads, where the system allows it
+    #[arg(long)]
+    pub realtime: bool,
     /// Do not send a probe request first
     #[arg(long)]
     pub no_probe: bool,
+    /// Write the journal after the run instead of during it: shows what writing it costs the run
+    #[arg(long, hide = true)]
+    pub late_journal: bool,
 }
 
 #[derive(Debug, Args)]
@@ -139,6 +177,12 @@ pub struct ReplayArgs {
     /// At most so many requests
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub limit: Option<u64>,
+    /// So large a share of the requests, whole sessions and prefix groups: 0.1 or 10%
+    #[arg(long, value_name = "SHARE", value_parser = parse_share)]
+    pub sample: Option<f64>,
+    /// Distribute requests that are all on one timestamp over the gap to the next
+    #[arg(long, value_name = "uniform|poisson")]
+    pub spread: Option<Spread>,
     /// Factor on the trace's times: 0.5 is twice as fast. Several, by commas, run one after the other
     #[arg(long, value_name = "S[,S…]", default_value = "1", value_parser = scales, allow_negative_numbers = true)]
     pub scale: Scales,
@@ -329,6 +373,55 @@ pub struct SimArgs {
     /// End when standard input ends: for whoever starts it as a child
     #[arg(long, hide = true)]
     pub until_stdin_ends: bool,
+    /// Keep to this core
+    #[arg(long, hide = true, value_name = "CORE")]
+    pub pin_cpu: Option<usize>,
+}
+
+#[derive(Debug, Args)]
+pub struct CalibrateArgs {
+    /// Only this rung: STREAMSxTOKENS/S (500x50), ARRIVALS/s (100/s), burst, flood, flood-small, memory or
+    /// million; may be repeated. The ladder unless given
+    #[arg(long, value_name = "NAME")]
+    pub rung: Vec<Rung>,
+    /// Length of each rung's load
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub seconds: Option<Duration>,
+    /// Run a bare client over the same load by turns, so that what Tics adds is a ratio
+    #[arg(long)]
+    pub floor: bool,
+    /// How often each rung is run (with --floor: by turns with the bare client)
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    pub pairs: u16,
+    /// What Tics is run by turns with instead of the bare client
+    #[arg(long, hide = true, value_enum, conflicts_with = "floor")]
+    pub against: Option<Against>,
+    /// Let client and server share every core
+    #[arg(long)]
+    pub no_pin: bool,
+    /// Show the dashboard during each run
+    #[arg(long)]
+    pub dashboard: bool,
+    /// Print one JSON object instead of the tables
+    #[arg(long)]
+    pub json: bool,
+    /// Write the JSON object to this file, too
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Nothing on stderr but errors
+    #[arg(long)]
+    pub quiet: bool,
+}
+
+/// What a rung is run by turns with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Against {
+    /// The bare client
+    Floor,
+    /// Tics, with its journal written after the run
+    LateJournal,
+    /// Tics, without its dashboard
+    NoDashboard,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

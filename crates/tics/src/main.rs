@@ -1,7 +1,9 @@
 //! The command line of Tics: composes the other crates, opens the files, chooses the exit status.
 
+mod calibrate;
 mod cli;
 mod commands;
+mod cpu;
 mod http;
 mod outcome;
 mod play;
@@ -40,6 +42,7 @@ fn main() -> ExitCode {
         Command::Export(args) => commands::export::run(&args),
         Command::Trace(args) => commands::trace::run(&args.command),
         Command::Sim(args) => commands::sim::run(&args),
+        Command::Calibrate(args) => commands::calibrate::run(&args),
     };
     match result {
         Ok(status) => ExitCode::from(status),

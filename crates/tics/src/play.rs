@@ -2,7 +2,6 @@
 
 use std::cell::Cell;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::channel;
 
 use tics_dashboard::Title;
@@ -13,13 +12,15 @@ use tics_scheduler::{Control, Live, RealClock, Run, RunEnd, RunHandle, RunOption
 use tics_stats::Summary;
 
 use crate::cli::RunArgs;
+use crate::cpu;
 use crate::http::HttpFactory;
 use crate::outcome::{Failed, INTERNAL, INTERRUPTED, OrStatus, Policy, SERVER, USAGE, failed, status_of};
-use crate::progress::{Progress, Show};
+use crate::progress::{Progress, Show, say};
 use crate::prompts::Feed;
-use crate::rundir::{RunDir, closing, host, redacted_command, wall_time};
+use crate::rundir::{JournalTime, RunDir, closing, host, redacted_command, wall_time};
 use crate::server::Server;
 use crate::signals::{Interruption, Listener, Wish};
+use crate::terminal;
 
 /// From the start of a run to its first request: time for the first prompts and connections.
 const LEAD: Nanos = Nanos::from_secs(1);
@@ -46,6 +47,10 @@ pub struct Played {
     pub summary: Summary,
     /// The exit status it stands for.
     pub status: u8,
+    /// Whether it was stopped before its schedule was played.
+    pub interrupted: bool,
+    /// Processor time of this process from the first prompt to the last line of the journal.
+    pub cpu: Nanos,
 }
 
 /// The clock of the process and its anchor in wall time.
@@ -94,6 +99,8 @@ pub fn play(
         lookahead: args.lookahead,
         lead: LEAD,
         drain: nanos(args.drain),
+        pin: args.pin,
+        realtime: args.realtime,
     };
     let run = Run::new(
         options,
@@ -104,9 +111,12 @@ pub fn play(
     );
     let handle = run.handle();
     let stop = handle.clone();
-    let journal = dir.start_journal(reported, Arc::clone(&clock), move || stop.control(Control::Stop))?;
+    let cpu_before = cpu::of_process();
+    let when = if args.late_journal { JournalTime::AfterRun } else { JournalTime::AsItHappens };
+    let journal =
+        dir.start_journal(reported, Arc::clone(&clock), when, move || stop.control(Control::Stop))?;
     let interruption = Interruption::default();
-    let _listener = Listener::start(interruption.clone(), wishes(&handle, None)).or_status(SERVER)?;
+    let _listener = Listener::start(interruption.clone(), obey(&handle)).or_status(SERVER)?;
     let show = Show {
         live: Arc::clone(&live),
         clock: Arc::clone(&clock),
@@ -118,8 +128,8 @@ pub fn play(
         },
         span: (plan.model == LoadModel::OpenLoop).then_some(totals.span),
     };
-    let progress =
-        Progress::start(show, args, wishes(&handle, Some(interruption.clone()))).or_status(SERVER)?;
+    let (by_key, obeyed) = (interruption.clone(), obey(&handle));
+    let progress = Progress::start(show, args, move || obeyed(by_key.note(INTERRUPTED))).or_status(SERVER)?;
     let mut description = describe(plan, origin, &dir, server, workers);
     description.load.scheduled = totals.scheduled;
     description.load.input_tokens = totals.input_tokens;
@@ -136,9 +146,16 @@ pub fn play(
     });
     let screen_ok = progress.finish();
     let end = end.or_status(SERVER)?;
+    if !args.quiet {
+        end.refused.iter().for_each(say);
+    }
     written.into_inner()?;
+    let cpu_of_run = cpu::of_process();
     journal.close(&closing(&end))?;
+    // A journal that is written afterwards is not part of the run.
+    let cpu_after = if args.late_journal { cpu_of_run } else { cpu::of_process() };
     let mut played = conclude(dir, args, &end, interruption.status())?;
+    played.cpu = cpu_after.saturating_minus(cpu_before);
     if !screen_ok {
         // Its message is out; the results are whole all the same.
         played.status = INTERNAL;
@@ -155,6 +172,7 @@ fn conclude(dir: RunDir, args: &RunArgs, end: &RunEnd, interrupted: Option<u8>) 
         ));
     }
     if end.broken {
+        // Its message is out already.
         return Err(failed(
             INTERNAL,
             format!("internal error: a request's record is lost; the rest is in {}", dir.path().display()),
@@ -168,23 +186,19 @@ fn conclude(dir: RunDir, args: &RunArgs, end: &RunEnd, interrupted: Option<u8>) 
         None if end.interrupted => INTERRUPTED,
         None => status_of(&summary, policy),
     };
-    Ok(Played { dir, run, summary, status })
+    Ok(Played { dir, run, summary, status, interrupted: end.interrupted, cpu: Nanos::ZERO })
 }
 
-/// What keys and signals do to a run: the first drains, later ones cancel. Keys count as SIGINT does.
-fn wishes<J: Send + 'static>(
-    handle: &RunHandle<J>,
-    key: Option<Interruption>,
-) -> impl Fn(Wish) + Send + 'static {
+/// Does to a run what keys and signals wish.
+fn obey<J: Send + 'static>(handle: &RunHandle<J>) -> impl Fn(Wish) + Send + 'static {
     let handle = handle.clone();
-    let heard = AtomicU32::new(0);
-    move |wish| {
-        if let Some(interruption) = &key {
-            interruption.note(INTERRUPTED);
+    move |wish| match wish {
+        Wish::Drain => handle.control(Control::Stop),
+        Wish::Cancel => handle.control(Control::Cancel),
+        Wish::Exit(status) => {
+            terminal::give_back();
+            std::process::exit(i32::from(status));
         }
-        let again = heard.fetch_add(1, Ordering::SeqCst) > 0;
-        let control = if again || wish == Wish::Cancel { Control::Cancel } else { Control::Stop };
-        handle.control(control);
     }
 }
 

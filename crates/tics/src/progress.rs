@@ -12,7 +12,6 @@ use tics_scheduler::Live;
 
 use crate::cli::RunArgs;
 use crate::screen;
-use crate::signals::Wish;
 
 /// What is shown, and how it finds out.
 pub struct Show {
@@ -35,8 +34,8 @@ pub struct Progress {
 const LAST_FRAME: Duration = Duration::from_secs(2);
 
 impl Progress {
-    /// Starts showing. `wish` is called for keys.
-    pub fn start(show: Show, args: &RunArgs, wish: impl Fn(Wish) + Send + 'static) -> std::io::Result<Self> {
+    /// Starts showing. `interrupt` is called for the keys that stop a run.
+    pub fn start(show: Show, args: &RunArgs, interrupt: impl Fn() + Send + 'static) -> std::io::Result<Self> {
         let (stop, stopped) = channel();
         let (ending, ended) = channel::<()>();
         let every = args.progress_every.max(Duration::from_millis(100));
@@ -46,7 +45,7 @@ impl Progress {
             // Dropped when the thread ends, by return or by panic.
             let _ending = ending;
             if dashboard {
-                match screen::run(&show, &stopped, wish) {
+                match screen::run(&show, &stopped, interrupt) {
                     Ok(()) => return,
                     // A terminal that cannot be drawn on is no reason to show nothing.
                     Err(error) => say(format_args!("no dashboard: {error}")),
@@ -75,7 +74,13 @@ impl Progress {
 
 /// A line on stderr, where somebody may listen or not.
 pub fn say(line: impl std::fmt::Display) {
-    let _gone = writeln!(std::io::stderr(), "tics: {line}");
+    print_line(&format!("tics: {line}"));
+}
+
+fn print_line(line: &str) {
+    // In one piece, as two threads may have something to say. Whoever read stderr may be gone; the run
+    // goes on.
+    let _gone = std::io::stderr().write_all(format!("{line}\n").as_bytes());
 }
 
 fn lines(show: &Show, stopped: &Receiver<()>, every: Duration) {
@@ -84,8 +89,7 @@ fn lines(show: &Show, stopped: &Receiver<()>, every: Duration) {
         let ended = stopped.recv_timeout(every) != Err(RecvTimeoutError::Timeout);
         let snapshot = show.live.snapshot(show.clock.now());
         history.push(&snapshot);
-        // Whoever read stderr may be gone; the run goes on.
-        let _gone = writeln!(std::io::stderr(), "{}", status_line(&snapshot, &history));
+        print_line(&status_line(&snapshot, &history));
         if ended {
             return;
         }

@@ -97,6 +97,7 @@ impl RunDir {
         &self,
         reports: Receiver<Report>,
         clock: Arc<dyn Clock>,
+        when: JournalTime,
         on_error: impl FnOnce() + Send + 'static,
     ) -> Result<JournalThread, Failed> {
         let path = self.path.join(JOURNAL);
@@ -106,7 +107,10 @@ impl RunDir {
         let mut writer = writer.map_err(cannot)?;
         writer.flush().map_err(cannot)?;
         let thread = std::thread::Builder::new().name("tics-journal".into()).spawn(move || {
-            let result = write_all(&mut writer, &reports, &*clock);
+            let result = match when {
+                JournalTime::AsItHappens => write_all(&mut writer, &reports, &*clock),
+                JournalTime::AfterRun => write_kept(&mut writer, &reports),
+            };
             if result.is_err() {
                 on_error();
                 // The run may go on for a while; what it reports now has nowhere to go.
@@ -160,6 +164,15 @@ impl RunDir {
 
 type Writer = JournalWriter<BufWriter<File>>;
 
+/// When the journal is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JournalTime {
+    /// While the run goes on.
+    AsItHappens,
+    /// Kept in memory until the run is over: only to compare the two.
+    AfterRun,
+}
+
 /// The thread that writes the journal.
 pub struct JournalThread {
     thread: JoinHandle<io::Result<Writer>>,
@@ -204,6 +217,18 @@ fn write_all(writer: &mut Writer, reports: &Receiver<Report>, clock: &dyn Clock)
             unflushed_since = None;
         }
     }
+}
+
+fn write_kept(writer: &mut Writer, reports: &Receiver<Report>) -> io::Result<()> {
+    // Its end is the run's.
+    let kept: Vec<Report> = reports.iter().collect();
+    for report in &kept {
+        match report {
+            Report::Sent(sent) => writer.sent(sent)?,
+            Report::Ended(record) => writer.ended(record)?,
+        }
+    }
+    writer.flush()
 }
 
 fn free_name(base: &Path, name: &str) -> PathBuf {
@@ -266,6 +291,7 @@ pub fn closing(end: &tics_scheduler::RunEnd) -> Closing {
         end: end.end,
         max_in_flight: end.max_in_flight,
         max_queued: end.max_queued,
+        pacer_spun: end.pacer_spun,
     }
 }
 

@@ -11,14 +11,13 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tics_dashboard::draw;
 
 use crate::progress::{Show, view};
-use crate::signals::Wish;
 use crate::terminal::TakenTerminal;
 
 /// Time between two frames: at most 15 a second.
 const FRAME: Duration = Duration::from_millis(67);
 
 /// Draws until the run stops, and once more then.
-pub fn run(show: &Show, stopped: &Receiver<()>, wish: impl Fn(Wish)) -> io::Result<()> {
+pub fn run(show: &Show, stopped: &Receiver<()>, interrupt: impl Fn()) -> io::Result<()> {
     let mut screen = TakenTerminal::take()?;
     let mut view = view(show);
     loop {
@@ -38,9 +37,9 @@ pub fn run(show: &Show, stopped: &Receiver<()>, wish: impl Fn(Wish)) -> io::Resu
         if key_waiting(FRAME)? {
             while event::poll(Duration::ZERO)? {
                 if let Event::Key(key) = event::read()?
-                    && let Some(wished) = meaning(key)
+                    && interrupts(key)
                 {
-                    wish(wished);
+                    interrupt();
                 }
             }
         }
@@ -67,16 +66,10 @@ fn key_waiting(pause: Duration) -> io::Result<bool> {
     Ok(came.contains(PollFlags::POLLIN))
 }
 
-/// `q` and Ctrl-C drain; a second time they cancel, which the receiver of the wish counts.
-fn meaning(key: KeyEvent) -> Option<Wish> {
-    if key.kind == KeyEventKind::Release {
-        return None;
-    }
-    match key.code {
-        KeyCode::Char('q') => Some(Wish::Drain),
-        KeyCode::Char('c') if key.modifiers.contains(KeyModifiers::CONTROL) => Some(Wish::Drain),
-        _ => None,
-    }
+/// `q`, and Ctrl-C, which is no signal while the dashboard has the terminal.
+fn interrupts(key: KeyEvent) -> bool {
+    let ctrl_c = key.code == KeyCode::Char('c') && key.modifiers.contains(KeyModifiers::CONTROL);
+    key.kind != KeyEventKind::Release && (key.code == KeyCode::Char('q') || ctrl_c)
 }
 
 /// Lets a test see that a panic gives the terminal back. Not in released programs.

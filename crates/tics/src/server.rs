@@ -5,7 +5,8 @@ use std::sync::atomic::AtomicU64;
 
 use serde_json::{Map, Value};
 use tics_client::{
-    BaseUrl, BodyOptions, BodyTemplate, Client, Connector, Limits, Target, Trust, error_text, tls_config,
+    BaseUrl, BodyOptions, BodyTemplate, Client, Connector, Limits, ReusePolicy, Target, Trust, error_text,
+    tls_config,
 };
 use tics_record::Clock;
 
@@ -23,13 +24,14 @@ pub struct Connections {
     tls: Option<Arc<tics_client::ClientConfig>>,
     limits: Limits,
     ids: Arc<AtomicU64>,
+    reuse: ReusePolicy,
 }
 
 impl Connections {
     /// A client for the calling worker.
     pub fn client(&self, clock: Arc<dyn Clock>) -> Client {
         let connector = Connector::new(Arc::clone(&self.target), self.tls.clone(), self.limits, clock);
-        Client::new(connector, Arc::clone(&self.ids))
+        Client::new(connector, Arc::clone(&self.ids), self.reuse)
     }
 }
 
@@ -118,7 +120,13 @@ fn connect(url: &str, args: &TargetArgs, clock: &dyn Clock) -> Result<Connection
     for header in &args.header {
         target.add_header(header).map_err(|e| failed(USAGE, format!("--header: {e}")))?;
     }
-    Ok(Connections { target: Arc::new(target), tls, limits: Limits::default(), ids: Arc::default() })
+    Ok(Connections {
+        target: Arc::new(target),
+        tls,
+        limits: Limits::default(),
+        ids: Arc::default(),
+        reuse: args.connections.into(),
+    })
 }
 
 /// Runs `future` on a runtime of its own: for what is asked before and after a run.

@@ -11,17 +11,26 @@ use crate::outcome::{INTERRUPTED, TERMINATED};
 
 /// How the user interrupted: the exit status for it, 0 if not at all.
 #[derive(Debug, Clone, Default)]
-pub struct Interruption(Arc<AtomicU8>);
+pub struct Interruption {
+    status: Arc<AtomicU8>,
+    times: Arc<AtomicU8>,
+}
 
 impl Interruption {
-    /// Notes an interruption; the first counts.
-    pub fn note(&self, status: u8) {
-        let _earlier = self.0.compare_exchange(0, status, Ordering::SeqCst, Ordering::SeqCst);
+    /// Notes an interruption by key or signal. The first decides the status; the first drains, the second
+    /// cancels, a third is beyond patience.
+    pub fn note(&self, status: u8) -> Wish {
+        let _earlier = self.status.compare_exchange(0, status, Ordering::SeqCst, Ordering::SeqCst);
+        match self.times.fetch_add(1, Ordering::SeqCst) {
+            0 => Wish::Drain,
+            1 => Wish::Cancel,
+            _ => Wish::Exit(status),
+        }
     }
 
     /// The exit status of the interruption, if there was one.
     pub fn status(&self) -> Option<u8> {
-        Some(self.0.load(Ordering::SeqCst)).filter(|s| *s != 0)
+        Some(self.status.load(Ordering::SeqCst)).filter(|s| *s != 0)
     }
 }
 
@@ -32,6 +41,8 @@ pub enum Wish {
     Drain,
     /// End everything now.
     Cancel,
+    /// End the process with this status, whatever it is doing.
+    Exit(u8),
 }
 
 /// Listens for SIGINT and SIGTERM: the first drains, the second cancels, the third ends the process.
@@ -47,19 +58,12 @@ impl Listener {
         let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
         let handle = signals.handle();
         let thread = std::thread::Builder::new().name("tics-signals".into()).spawn(move || {
-            let mut heard = 0;
             for signal in signals.forever() {
                 if signal == SIGHUP {
                     continue;
                 }
                 let status = if signal == SIGTERM { TERMINATED } else { INTERRUPTED };
-                interruption.note(status);
-                heard += 1;
-                match heard {
-                    1 => wish(Wish::Drain),
-                    2 => wish(Wish::Cancel),
-                    _ => std::process::exit(i32::from(status)),
-                }
+                wish(interruption.note(status));
             }
         })?;
         Ok(Listener { handle, thread: Some(thread) })

@@ -1,6 +1,7 @@
 //! The terminal's state: taken for the dashboard, given back whatever happens.
 
-use std::io::{self, Stderr, Write};
+use std::io::{self, BufWriter, Stderr, Write};
+use std::mem::ManuallyDrop;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossterm::cursor::{Hide, Show};
@@ -14,8 +15,12 @@ static TAKEN: AtomicBool = AtomicBool::new(false);
 
 /// The terminal while the dashboard has it. Given back when dropped.
 pub struct TakenTerminal {
-    /// Where to draw: stderr, as stdout is for results.
-    pub terminal: Terminal<CrosstermBackend<Stderr>>,
+    /// Where to draw: stderr, as stdout is for results. A frame in one write, where stderr by itself
+    /// would make a system call of every letter.
+    ///
+    /// Never dropped: its own drop reports a terminal that is gone with `eprintln!`, which panics there.
+    /// What it would do, the cursor, is done in any case.
+    pub terminal: ManuallyDrop<Terminal<CrosstermBackend<BufWriter<Stderr>>>>,
 }
 
 impl TakenTerminal {
@@ -23,10 +28,11 @@ impl TakenTerminal {
     pub fn take() -> io::Result<Self> {
         enable_raw_mode()?;
         TAKEN.store(true, Ordering::SeqCst);
+        let frames = BufWriter::with_capacity(1 << 16, io::stderr());
         let taken = execute!(io::stderr(), EnterAlternateScreen, Hide)
-            .and_then(|()| Terminal::new(CrosstermBackend::new(io::stderr())));
+            .and_then(|()| Terminal::new(CrosstermBackend::new(frames)));
         match taken {
-            Ok(terminal) => Ok(TakenTerminal { terminal }),
+            Ok(terminal) => Ok(TakenTerminal { terminal: ManuallyDrop::new(terminal) }),
             Err(error) => {
                 give_back();
                 Err(error)
@@ -49,7 +55,7 @@ impl Drop for TakenTerminal {
 }
 
 /// Gives the terminal back, once. A terminal that is gone cannot be helped.
-fn give_back() {
+pub fn give_back() {
     if TAKEN.swap(false, Ordering::SeqCst) {
         let _gone = execute!(io::stderr(), Show, LeaveAlternateScreen);
         let _gone = disable_raw_mode();

@@ -1,5 +1,6 @@
 //! What is measured, against what the simulated server knows: its truth log, on the same clock.
 
+#![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader};

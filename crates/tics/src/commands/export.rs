@@ -8,6 +8,7 @@ use tics_record::Line;
 use tics_report::export_minisgl;
 
 use crate::cli::{ExportArgs, ExportFormat};
+use crate::commands::trace::print;
 use crate::outcome::{Failed, OrStatus, RUN_DIR, USAGE};
 use crate::progress::say;
 use crate::rundir::RunDir;
@@ -23,13 +24,13 @@ pub fn run(args: &ExportArgs) -> Result<u8, Failed> {
     }
     let exported = match &args.output {
         None => {
-            let mut out = std::io::stdout().lock();
+            let mut out = Vec::new();
             let exported = export_minisgl(&records, &mut out).or_status(RUN_DIR)?;
-            out.flush().or_status(RUN_DIR)?;
+            print(&out)?;
             exported
         }
         Some(path) => {
-            let what = || path.display().to_string();
+            let what = || format!("{}: cannot be written", path.display());
             let file = File::create(path).with_context(what).or_status(RUN_DIR)?;
             let mut out = BufWriter::new(file);
             let exported = export_minisgl(&records, &mut out).with_context(what).or_status(RUN_DIR)?;

@@ -17,6 +17,11 @@ use crate::server::Server;
 
 /// Runs the command: one run a scale, one table at the end.
 pub fn run(args: &ReplayArgs) -> Result<u8, Failed> {
+    finish(&play_scales(args)?, &args.run)
+}
+
+/// Plays each scale, one run after the other.
+pub fn play_scales(args: &ReplayArgs) -> Result<Vec<Played>, Failed> {
     let origin = Origin::now();
     let clock: Arc<dyn Clock> = Arc::new(origin.clock);
     let scales = &args.scale.0;
@@ -36,8 +41,14 @@ pub fn run(args: &ReplayArgs) -> Result<u8, Failed> {
     let trace = Trace::open(&args.trace, &options).or_status(USAGE)?;
     report_skipped(&trace, args.run.quiet);
     let maker = Arc::new(tokenizer.maker(&args.prompts)?);
-    let selection =
-        |scale| Selection { window: args.window, limit: args.limit.and_then(NonZeroU64::new), scale };
+    let selection = |scale| Selection {
+        window: args.window,
+        sample: args.sample,
+        limit: args.limit.and_then(NonZeroU64::new),
+        spread: args.spread,
+        scale,
+        seed: args.prompts.seed,
+    };
     // Every schedule is known to be good before the first request of the first run.
     for scale in scales {
         trace.schedule(&selection(*scale)).or_status(USAGE)?;
@@ -54,13 +65,13 @@ pub fn run(args: &ReplayArgs) -> Result<u8, Failed> {
             Ok(Feed::new(schedule, Arc::clone(&maker), Arc::clone(&server.template), run))
         };
         let one = play(&plan, &args.run, origin, &server, &feed)?;
-        let interrupted = one.status >= crate::outcome::INTERRUPTED;
+        let interrupted = one.interrupted;
         played.push(one);
         if interrupted {
             break;
         }
     }
-    finish(&played, &args.run)
+    Ok(played)
 }
 
 fn report_skipped(trace: &Trace, quiet: bool) {

@@ -7,12 +7,17 @@ use signal_hook::iterator::Signals;
 use tics_sim::{ApiKey, BatchOptions, HeadTiming, Sim, SimOptions, Timetable};
 
 use crate::cli::{Dialect, SimArgs};
+use crate::cpu;
 use crate::outcome::{Failed, OrStatus, RUN_DIR, USAGE, failed};
 use crate::simulated::LISTENING;
 
 /// Runs it until SIGINT, SIGTERM or, for a child, the end of standard input.
 pub fn run(args: &SimArgs) -> Result<u8, Failed> {
     let mut signals = Signals::new([SIGINT, SIGTERM]).or_status(USAGE)?;
+    if let Some(core) = args.pin_cpu {
+        // Before the server's threads start: they inherit it.
+        cpu::pin_to(core).map_err(|e| failed(USAGE, format!("--pin-cpu {core}: {e}")))?;
+    }
     let sim = Sim::start(options(args)?).or_status(USAGE)?;
     {
         let mut stdout = std::io::stdout().lock();

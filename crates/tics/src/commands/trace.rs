@@ -1,8 +1,12 @@
 //! `tics trace info|check`.
 
-use std::io::Write;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::FileTypeExt;
 
 use anyhow::Context;
+use nix::errno::Errno;
 use tics_trace::{OpenOptions, Trace};
 
 use crate::cli::{TraceCommand, TraceFileArgs};
@@ -37,10 +41,21 @@ fn json<T: serde::Serialize>(value: &T) -> Result<String, Failed> {
 }
 
 /// Prints to stdout; a reader that went away is no error.
-pub fn print(text: &str) -> Result<(), Failed> {
-    let mut stdout = std::io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+pub fn print(text: impl AsRef<[u8]>) -> Result<(), Failed> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_ref()).and_then(|()| stdout.flush()) {
+        Err(error) if reader_is_gone(&error) => Ok(()),
         other => other.context("standard output cannot be written").or_status(RUN_DIR),
     }
+}
+
+/// Whether this is the error of a pipe whose reader ended, or of a terminal that was closed.
+fn reader_is_gone(error: &io::Error) -> bool {
+    // A disk that fails says EIO too, but is no device of characters.
+    let closed_terminal = || {
+        let stdout = io::stdout().as_fd().try_clone_to_owned().map(File::from);
+        let kind = stdout.and_then(|file| file.metadata()).map(|metadata| metadata.file_type());
+        error.raw_os_error() == Some(Errno::EIO as i32) && kind.is_ok_and(|kind| kind.is_char_device())
+    };
+    error.kind() == io::ErrorKind::BrokenPipe || closed_terminal()
 }

@@ -10,12 +10,13 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value;
 
 /// Longest life of any child. Far above what any needs, so that a busy machine fails no test.
-pub const BOUND: Duration = Duration::from_secs(60);
+pub const BOUND: Duration = Duration::from_mins(1);
 
 /// The program, with nothing of this machine's settings in its environment.
 pub fn tics() -> Command {
@@ -26,6 +27,10 @@ pub fn tics() -> Command {
     command.stdin(Stdio::null());
     command
 }
+
+/// Held while a child is started: descriptors that another thread is just making would be inherited, and
+/// a pipe or terminal that such a child holds does not end.
+pub static STARTING: Mutex<()> = Mutex::new(());
 
 /// Variables that would change what the program does.
 pub const FOREIGN: [&str; 8] = [
@@ -74,7 +79,8 @@ impl Running {
     /// Starts `command` and reads what it says, line by line.
     pub fn start(command: &mut Command) -> Self {
         let what = format!("{command:?}");
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = spawn(command);
         let stdout = lines(child.stdout.take().unwrap());
         let stderr = lines(child.stderr.take().unwrap());
         Running { child, what, stdout, stderr, said: String::new() }
@@ -134,6 +140,11 @@ impl Drop for Running {
     }
 }
 
+fn spawn(command: &mut Command) -> Child {
+    let _alone = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
+    command.spawn().unwrap()
+}
+
 /// Lines of `pipe` as they come, each with its end; disconnected at the end of the pipe.
 fn lines(pipe: impl Read + Send + 'static) -> Receiver<String> {
     let (send, lines) = channel();
@@ -162,7 +173,7 @@ impl Sim {
     pub fn start(args: &str) -> Self {
         let mut command = tics();
         command.arg("sim").args(args.split_whitespace()).stdout(Stdio::piped());
-        let mut child = command.spawn().unwrap();
+        let mut child = spawn(&mut command);
         let lines = lines(child.stdout.take().unwrap());
         let line = lines.recv_timeout(BOUND).unwrap();
         let url = line.trim().strip_prefix("listening on ").unwrap().to_owned();
@@ -183,8 +194,7 @@ impl Drop for Sim {
     }
 }
 
-/// A loopback address where nobody listens. Held by the listener that never accepted anything until
-/// the caller is about to use it.
+/// A loopback port where nobody listens: one that the system has just given and taken back.
 pub fn closed_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
@@ -205,7 +215,7 @@ pub fn write_trace(folder: &Path, n: u32, every_s: f64, output: u32) -> PathBuf 
 /// What a run left.
 pub struct Run {
     pub summary: Value,
-    pub run: Value,
+    pub description: Value,
     /// The journal's ended lines, by index in the schedule.
     pub records: BTreeMap<u64, Value>,
     /// The journal's last line, if it was closed.
@@ -232,7 +242,7 @@ impl Run {
         }
         Run {
             summary: serde_json::from_str(&text("summary.json")).unwrap(),
-            run: serde_json::from_str(&text("run.json")).unwrap(),
+            description: serde_json::from_str(&text("run.json")).unwrap(),
             records,
             closing,
         }
@@ -276,4 +286,3 @@ impl Run {
         }
     }
 }
-
