@@ -67,6 +67,11 @@ impl<T> PacerQueue<T> {
         self.heap.peek().map(|Reverse(Entry(armed))| armed.due)
     }
 
+    /// The next one.
+    fn next(&self) -> Option<&Armed<T>> {
+        self.heap.peek().map(|Reverse(Entry(armed))| armed)
+    }
+
     /// The next one, if it is due at `now`.
     pub(crate) fn pop_due(&mut self, now: Stamp) -> Option<Armed<T>> {
         if self.next_due()? > now {
@@ -235,12 +240,13 @@ impl<T: Fire + 'static> PacerInbox<T> {
             while let Some(armed) = queue.pop_due(clock.now()) {
                 shooter.shoot(&armed, &shooter.live.lateness);
             }
-            self.wait(queue.next_due(), &mut window, clock);
+            self.wait(queue.next(), &mut window, clock);
         }
     }
 
-    /// Waits until `due`, or for something to be pushed that is due earlier.
-    fn wait(&self, due: Option<Stamp>, window: &mut SpinWindow, clock: &dyn Clock) {
+    /// Waits until `next` is due, or for something to be pushed that is due earlier.
+    fn wait(&self, next: Option<&Armed<T>>, window: &mut SpinWindow, clock: &dyn Clock) {
+        let due = next.map(|armed| armed.due);
         self.sleeping_for.store(due.map_or(u64::MAX, Stamp::as_nanos), Ordering::SeqCst);
         let pushed = !self.armed.lock().unwrap_or_else(PoisonError::into_inner).is_empty();
         if pushed || self.stopping.load(Ordering::SeqCst) {
@@ -258,6 +264,9 @@ impl<T: Fire + 'static> PacerInbox<T> {
                 Some(over) => window.overslept(over),
                 None => return, // woken early: look at the inbox
             }
+        }
+        if let Some(armed) = next {
+            armed.trigger.warm();
         }
         let spin_from = clock.now();
         let mut now = spin_from;

@@ -12,6 +12,10 @@ use crate::live::Live;
 pub trait Fire: Send {
     /// Fires it, now.
     fn fire(&self, clock: &dyn Clock) -> Shot;
+
+    /// Touches what firing will need, just before it is due: it was armed a while ago, perhaps on
+    /// another core.
+    fn warm(&self) {}
 }
 
 /// What firing did.

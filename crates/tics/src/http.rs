@@ -28,6 +28,10 @@ pub struct HttpExchanger(Client);
 pub struct HttpTrigger(Trigger);
 
 impl Fire for HttpTrigger {
+    fn warm(&self) {
+        self.0.warm();
+    }
+
     fn fire(&self, clock: &dyn Clock) -> Shot {
         match self.0.fire(clock) {
             // A request that the kernel refused was due and tried at that instant all the same.
