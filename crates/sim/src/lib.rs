@@ -47,6 +47,8 @@
 //! | `received_ns` | after the read that completed it (for a request pipelined behind a response: after that response) |
 //! | `kernel_ns` | the kernel's receive stamp of the last byte of that read; null where there is none |
 //! | `prompt_tokens`, `output_tokens` | counted; tokens whose last byte the kernel took |
+//! | `cached_tokens` | of the prompt, found in the prefix cache; 0 without one |
+//! | `prompt_blocks`, `cached_blocks` | blocks of the prompt, and how many of them were found; 0 without a cache |
 //! | `stream` | whether they went out one by one |
 //! | `head_ns` | after the write of the response's head |
 //! | `tokens` | `[before, after]` the write of each token's event; `after` is when its last byte was taken |
@@ -57,13 +59,15 @@
 mod clock;
 mod engine;
 mod link;
+mod metrics;
 mod options;
 mod order;
+mod prefix;
 mod reader;
 mod sim;
 mod truth;
 mod wire;
 mod words;
 
-pub use options::{ApiKey, BatchOptions, Dialect, HeadTiming, SimOptions, Timetable};
+pub use options::{ApiKey, BatchOptions, Dialect, HeadTiming, PrefixCache, SimOptions, Timetable};
 pub use sim::{Sim, SimError, Stopper, Totals};

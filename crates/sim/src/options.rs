@@ -23,6 +23,9 @@ pub struct SimOptions {
     pub api_key: Option<ApiKey>,
     /// Prompt tokens that the chat template adds to each chat request.
     pub template_tokens: u32,
+    /// Remember the blocks of prompts, and read those that are found no more; `None` remembers nothing.
+    /// Counted for every timetable, while only [`Timetable::Batch`] answers sooner for it.
+    pub prefix_cache: Option<PrefixCache>,
     /// The longest prompt plus output, in tokens. Beyond it vLLM answers 400, and mini-sglang sends its
     /// head and then nothing (for it the prompt alone counts).
     pub max_model_len: u32,
@@ -50,7 +53,7 @@ pub struct SimOptions {
     pub gather: Duration,
     /// Where the truth log goes.
     pub truth: Option<PathBuf>,
-    /// Where received bodies go, a JSON line each.
+    /// Where received bodies go, a JSON line each; those of `/tokenize`, which generate nothing, do not.
     pub dump: Option<PathBuf>,
     /// Told of what the operator should know while the server runs: no descriptors left, a log that
     /// cannot be written. One line without a newline.
@@ -66,6 +69,7 @@ impl Default for SimOptions {
             models: vec!["tics-sim".to_owned()],
             api_key: None,
             template_tokens: 0,
+            prefix_cache: None,
             max_model_len: 1 << 20,
             eos_after: None,
             textless_every: 0,
@@ -96,6 +100,14 @@ impl SimOptions {
             }
             if batch.prefill_tokens_per_s.is_nan() || batch.prefill_tokens_per_s <= 0.0 {
                 return refuse("prefill_tokens_per_s", "must be above 0 (infinity means at once)");
+            }
+        }
+        if let Some(cache) = &self.prefix_cache {
+            if cache.block_tokens == 0 {
+                return refuse("block_tokens", "at least 1 is needed, or a prompt would have no blocks");
+            }
+            if cache.capacity_blocks == 0 {
+                return refuse("capacity_blocks", "at least 1 is needed; without a cache, leave it out");
             }
         }
         if self.max_requests == Some(0) {
@@ -167,6 +179,21 @@ impl Default for BatchOptions {
     }
 }
 
+/// A block prefix cache, the least recently used blocks of which are given up first.
+///
+/// A block is known by its tokens and by all blocks before it in its prompt; the last one may be partial,
+/// and is found by a partial one of as many tokens. (vLLM keeps full blocks alone; an analysis of a trace
+/// counts the partial ones too, and this agrees with that.) Tokens are words, or ids as given; those of
+/// the chat template come first and are all alike. A prompt is stored as it arrives, before the next is
+/// looked up. At least one token of a prompt is read even if all of it is found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PrefixCache {
+    /// Tokens in a block.
+    pub block_tokens: u32,
+    /// Most blocks that are kept.
+    pub capacity_blocks: u64,
+}
+
 /// When the head of a streamed response is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HeadTiming {
@@ -217,6 +244,12 @@ mod tests {
         assert!(
             refused(SimOptions { max_requests: Some(0), ..SimOptions::default() }).contains("max_requests")
         );
+        let cache = |block_tokens, capacity_blocks| SimOptions {
+            prefix_cache: Some(PrefixCache { block_tokens, capacity_blocks }),
+            ..SimOptions::default()
+        };
+        assert!(refused(cache(0, 1)).contains("block_tokens"));
+        assert!(refused(cache(1, 0)).contains("capacity_blocks"));
         SimOptions::default().check().unwrap();
     }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::link::Link;
+use crate::prefix::Found;
 use crate::truth::Arrival;
 
 /// Which endpoint a generation came in on.
@@ -29,6 +30,8 @@ pub(crate) struct Ask {
     /// As asked, or the first one served.
     pub(crate) model: String,
     pub(crate) prompt_tokens: u64,
+    /// What of the prompt the prefix cache had, where there is one.
+    pub(crate) found: Option<Found>,
     /// At least 1.
     pub(crate) output_tokens: u32,
     /// It ends by itself ("stop") before `max_tokens` ("length").
@@ -37,6 +40,14 @@ pub(crate) struct Ask {
     pub(crate) usage: Usage,
     /// mini-sglang's answer to a prompt that is too long: a head, and nothing ever after.
     pub(crate) silent: bool,
+}
+
+impl Ask {
+    /// Prompt tokens that must be read: one at least, as there is no first token without.
+    pub(crate) fn prefill_tokens(&self) -> u64 {
+        let cached = self.found.map_or(0, |found| found.cached_tokens);
+        (self.prompt_tokens - cached).max(self.prompt_tokens.min(1))
+    }
 }
 
 /// How the response's bytes are delimited.

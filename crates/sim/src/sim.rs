@@ -13,6 +13,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use crate::SimOptions;
 use crate::engine::Engine;
 use crate::link::{LetterBox, ReaderBox};
+use crate::metrics::Metrics;
 use crate::reader::{Reader, Shared, await_stamps, bind, open_epoll};
 use crate::truth::{Log, LogFiles};
 
@@ -139,6 +140,7 @@ impl Sim {
         let shared = Arc::new(Shared {
             options,
             stop: AtomicBool::new(false),
+            metrics: Metrics::default(),
             to_engine: LetterBox::default(),
             to_reader: ReaderBox { letters: LetterBox::default(), wake },
         });

@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::clock;
+use crate::prefix::Found;
 use crate::{SimError, SimOptions, Timetable};
 
 /// Version of the truth log's lines.
@@ -61,6 +62,8 @@ pub(crate) struct TruthLine {
     #[serde(flatten)]
     pub(crate) received: Arrival,
     pub(crate) prompt_tokens: u64,
+    #[serde(flatten)]
+    pub(crate) found: Found,
     /// Tokens whose last byte the kernel took.
     pub(crate) output_tokens: u32,
     pub(crate) stream: bool,

@@ -80,7 +80,7 @@ impl Batch {
             && job.received <= start
         {
             self.waiting.pop_front();
-            self.states[id as usize] = State { unread: job.prompt_tokens, decoding: false, ready: true };
+            self.states[id as usize] = State { unread: job.prefill_tokens, decoding: false, ready: true };
             self.running.push(id);
         }
         let decodes = |state: &State| state.decoding && state.ready;
@@ -143,6 +143,10 @@ impl Planner for Batch {
         self.step.as_ref().map(|step| step.end)
     }
 
+    fn n_waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
     fn take_due(&mut self, now: u64, limit: usize, ticks: &mut Vec<Tick>) {
         let Some(step) = self.step.as_mut().filter(|step| step.end <= now) else { return };
         while ticks.len() < limit
@@ -175,8 +179,8 @@ mod tests {
         })
     }
 
-    fn admit(batch: &mut Batch, id: StreamId, received_ms: u64, prompt_tokens: u64) {
-        batch.admit(id, Job { received: received_ms * MS, prompt_tokens });
+    fn admit(batch: &mut Batch, id: StreamId, received_ms: u64, prefill_tokens: u64) {
+        batch.admit(id, Job { received: received_ms * MS, prefill_tokens });
     }
 
     /// Runs until nothing is due; each stream has `tokens` tokens. (stream, due in ms) of each.

@@ -79,8 +79,8 @@ mod tests {
     #[test]
     fn each_token_has_its_absolute_time_whatever_the_others_do() {
         let mut fixed = Fixed::new(Duration::from_nanos(100), Duration::from_nanos(10));
-        fixed.admit(0, Job { received: 1_000, prompt_tokens: 5 });
-        fixed.admit(1, Job { received: 1_003, prompt_tokens: 5 });
+        fixed.admit(0, Job { received: 1_000, prefill_tokens: 5 });
+        fixed.admit(1, Job { received: 1_003, prefill_tokens: 5 });
         assert_eq!(fixed.next_due(0), Some(1_100));
         let mut ticks = Vec::new();
         fixed.take_due(1_099, 16, &mut ticks);
@@ -96,10 +96,10 @@ mod tests {
     #[test]
     fn a_place_used_again_has_nothing_of_its_last_stream() {
         let mut fixed = Fixed::new(Duration::from_nanos(100), Duration::ZERO);
-        fixed.admit(0, Job { received: 0, prompt_tokens: 0 });
+        fixed.admit(0, Job { received: 0, prefill_tokens: 0 });
         fixed.remove(0);
         assert_eq!(fixed.next_due(0), None);
-        fixed.admit(0, Job { received: 50, prompt_tokens: 0 });
+        fixed.admit(0, Job { received: 50, prefill_tokens: 0 });
         assert_eq!(fixed.next_due(0), Some(150));
     }
 }

@@ -48,7 +48,7 @@ mod tests {
     #[test]
     fn streams_take_turns() {
         let mut flood = Flood::default();
-        let job = Job { received: 0, prompt_tokens: 0 };
+        let job = Job { received: 0, prefill_tokens: 0 };
         for id in 0..3 {
             flood.admit(id, job);
         }

@@ -13,6 +13,7 @@ use std::time::Duration;
 use self::plan::{Job, Planner, StreamId, Tick, planner};
 use self::stream::{Peer, Stream, Streams};
 use crate::link::{ToEngine, ToReader};
+use crate::metrics::{Finish, Metrics};
 use crate::order::Order;
 use crate::reader::Shared;
 use crate::truth::{Ending, Log};
@@ -73,7 +74,10 @@ impl Engine {
                 self.on_letter(letter);
             }
             let now = clock::now();
-            match self.planner.next_due(now) {
+            let due = self.planner.next_due(now);
+            let waiting = self.planner.n_waiting();
+            self.shared.metrics.load(self.streams.len().saturating_sub(waiting), waiting);
+            match due {
                 Some(due) if due <= now => {
                     self.planner.take_due(now, TICKS_A_TURN, &mut ticks);
                     for tick in ticks.drain(..) {
@@ -134,7 +138,7 @@ impl Engine {
 
     fn start(&mut self, order: Order) {
         let script = Script::new(&self.shared.options, &self.padding, &order, clock::wall_seconds());
-        let job = Job { received: order.received.received_ns, prompt_tokens: order.ask.prompt_tokens };
+        let job = Job { received: order.received.received_ns, prefill_tokens: order.ask.prefill_tokens() };
         let (silent, streamed) = (order.ask.silent, order.ask.stream);
         let mut stream = Stream::new(order, script, self.log.truth);
         let mut peer = Peer::Here;
@@ -181,6 +185,7 @@ impl Engine {
             None => left.min((BURST_BYTES / stream.script.token_bytes()).max(1) as u32),
         };
         if !stream.order.ask.stream {
+            count(&self.shared.metrics, stream, n);
             stream.keep_token(n, tick.due);
             if !stream.is_spoken() {
                 return Peer::Here;
@@ -191,6 +196,7 @@ impl Engine {
         if stream.emitted == 0 && stream.write_prologue(&mut self.scratch) == Peer::Gone {
             return Peer::Gone;
         }
+        count(&self.shared.metrics, stream, n);
         if stream.write_tokens(n, tick.due, &mut self.scratch, &mut self.ends) == Peer::Gone {
             return Peer::Gone;
         }
@@ -233,7 +239,24 @@ impl Engine {
             Ending::ClientGone => self.totals.client_gone += 1,
             _ => self.totals.shutdown += 1,
         }
+        if !stream.is_spoken() {
+            self.shared.metrics.finished(Finish::Abort, stream.n_resident());
+        }
         self.totals.tokens += u64::from(stream.n_taken());
         self.log.ended(|| stream.into_ended(now, ending));
+    }
+}
+
+/// Counts the next `n` tokens of `stream`, which are made and not yet written.
+fn count(metrics: &Metrics, stream: &Stream, n: u32) {
+    let ask = &stream.order.ask;
+    if stream.emitted == 0 {
+        let ttft = clock::now().saturating_sub(stream.order.received.received_ns);
+        metrics.first_token(ask.prompt_tokens, ttft);
+    }
+    metrics.tokens(n);
+    if stream.emitted + n == ask.output_tokens {
+        let how = if ask.stops { Finish::Stop } else { Finish::Length };
+        metrics.finished(how, ask.prompt_tokens + u64::from(ask.output_tokens));
     }
 }

@@ -13,7 +13,8 @@ pub(crate) type StreamId = u32;
 pub(crate) struct Job {
     /// Its receive stamp: the anchor of everything that follows.
     pub(crate) received: u64,
-    pub(crate) prompt_tokens: u64,
+    /// Prompt tokens that must be read.
+    pub(crate) prefill_tokens: u64,
 }
 
 /// A token that is due.
@@ -39,6 +40,10 @@ pub(crate) trait Planner: std::fmt::Debug + Send {
     fn next_due(&mut self, now: u64) -> Option<u64>;
     /// Takes up to `limit` ticks that are due at `now`, the earliest first.
     fn take_due(&mut self, now: u64, limit: usize, ticks: &mut Vec<Tick>);
+    /// How many streams wait for a slot.
+    fn n_waiting(&self) -> usize {
+        0
+    }
     /// Bytes that may wait for a client that does not read before its stream pauses.
     fn patience(&self) -> usize {
         1 << 20

@@ -69,6 +69,11 @@ impl Stream {
         self.emitted == self.order.ask.output_tokens
     }
 
+    /// Tokens that an engine would hold for it: none before the first token.
+    pub(crate) fn n_resident(&self) -> u64 {
+        if self.emitted == 0 { 0 } else { self.order.ask.prompt_tokens + u64::from(self.emitted) }
+    }
+
     pub(crate) fn n_taken(&self) -> u32 {
         self.taken
     }
@@ -212,6 +217,7 @@ impl Stream {
         TruthLine {
             received: self.order.received,
             prompt_tokens: self.order.ask.prompt_tokens,
+            found: self.order.ask.found.unwrap_or_default(),
             output_tokens: self.taken,
             stream: self.order.ask.stream,
             head_ns: self.head_at,
@@ -269,6 +275,10 @@ impl Streams {
         }
         self.free.push(id);
         Some(stream)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.places.len() - self.free.len()
     }
 
     pub(crate) fn ids(&self) -> Vec<StreamId> {

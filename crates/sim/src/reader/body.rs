@@ -1,4 +1,5 @@
-//! Request bodies: parsed in one pass, prompts counted where they lie and never copied.
+//! Request bodies: parsed in one pass, prompts counted where they lie and copied only where JSON escapes
+//! something in them.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -14,8 +15,10 @@ use crate::words::count_words;
 pub(crate) struct Body<'a> {
     #[serde(borrow)]
     pub(crate) model: Option<Cow<'a, str>>,
-    pub(crate) messages: Option<Vec<Message>>,
-    pub(crate) prompt: Option<Prompt>,
+    #[serde(borrow)]
+    pub(crate) messages: Option<Vec<Message<'a>>>,
+    #[serde(borrow)]
+    pub(crate) prompt: Option<Prompt<'a>>,
     pub(crate) max_tokens: Option<i64>,
     pub(crate) max_completion_tokens: Option<i64>,
     pub(crate) ignore_eos: Option<bool>,
@@ -29,8 +32,10 @@ pub(crate) struct Body<'a> {
 pub(crate) struct MiniBody<'a> {
     #[serde(borrow)]
     pub(crate) model: Option<Cow<'a, str>>,
-    pub(crate) messages: Option<Vec<Message>>,
-    pub(crate) prompt: Option<Prompt>,
+    #[serde(borrow)]
+    pub(crate) messages: Option<Vec<Message<'a>>>,
+    #[serde(borrow)]
+    pub(crate) prompt: Option<Prompt<'a>>,
     pub(crate) max_tokens: Option<i64>,
     pub(crate) ignore_eos: Option<bool>,
     /// Checked and then ignored: everything is streamed.
@@ -44,12 +49,12 @@ pub(crate) struct StreamOptions {
     pub(crate) continuous_usage_stats: Option<bool>,
 }
 
-/// A message, of which only the number of words is kept.
+/// A message.
 #[derive(Debug, Deserialize)]
-pub(crate) struct Message {
+pub(crate) struct Message<'a> {
     pub(crate) role: Role,
-    #[serde(default)]
-    pub(crate) content: Content,
+    #[serde(default, borrow)]
+    pub(crate) content: Content<'a>,
 }
 
 /// Who speaks.
@@ -59,20 +64,24 @@ pub(crate) struct Role {
     pub(crate) is_basic: bool,
 }
 
-/// A message's content: its words, and whether it was a plain string.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Content {
+/// A message's content: the text of its parts, how many words that has, and whether it was a plain string.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Content<'a> {
     pub(crate) words: u64,
+    pub(crate) texts: Vec<Cow<'a, str>>,
     pub(crate) is_string: bool,
 }
 
 /// A prompt of `/v1/completions`: text, token ids, or a list with one of either.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Prompt {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Prompt<'a> {
     pub(crate) tokens: u64,
     /// How many prompts the list holds.
     pub(crate) prompts: u64,
     pub(crate) is_string: bool,
+    /// What they are: texts, or ids.
+    pub(crate) texts: Vec<Cow<'a, str>>,
+    pub(crate) ids: Vec<u64>,
 }
 
 impl<'de> Deserialize<'de> for Role {
@@ -91,107 +100,129 @@ impl<'de> Deserialize<'de> for Role {
     }
 }
 
-impl<'de> Deserialize<'de> for Content {
+impl<'de: 'a, 'a> Deserialize<'de> for Content<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct ContentVisitor;
         impl<'de> Visitor<'de> for ContentVisitor {
-            type Value = Content;
+            type Value = Content<'de>;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a string or a list of parts")
             }
-            fn visit_str<E: Error>(self, text: &str) -> Result<Content, E> {
-                Ok(Content { words: count_words(text), is_string: true })
+            fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Content<'de>, E> {
+                Ok(Content { words: count_words(text), texts: vec![Cow::Borrowed(text)], is_string: true })
             }
-            fn visit_unit<E: Error>(self) -> Result<Content, E> {
+            fn visit_str<E: Error>(self, text: &str) -> Result<Content<'de>, E> {
+                let copy = Cow::Owned(text.to_owned());
+                Ok(Content { words: count_words(text), texts: vec![copy], is_string: true })
+            }
+            fn visit_unit<E: Error>(self) -> Result<Content<'de>, E> {
                 Ok(Content::default())
             }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut parts: A) -> Result<Content, A::Error> {
-                let mut words = 0;
-                while let Some(part) = parts.next_element::<Part>()? {
-                    words += part.words;
+            fn visit_seq<A: SeqAccess<'de>>(self, mut parts: A) -> Result<Content<'de>, A::Error> {
+                let (mut words, mut texts) = (0, Vec::new());
+                while let Some(part) = parts.next_element::<Part<'de>>()? {
+                    for text in part.0 {
+                        words += count_words(&text);
+                        texts.push(text);
+                    }
                 }
-                Ok(Content { words, is_string: false })
+                Ok(Content { words, texts, is_string: false })
             }
         }
         deserializer.deserialize_any(ContentVisitor)
     }
 }
 
-/// A part of a content list; parts without text (images) count nothing.
-struct Part {
-    words: u64,
-}
+/// A part of a content list: its text; parts without (images) count nothing.
+struct Part<'a>(Vec<Cow<'a, str>>);
 
-impl<'de> Deserialize<'de> for Part {
+impl<'de: 'a, 'a> Deserialize<'de> for Part<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct PartVisitor;
         impl<'de> Visitor<'de> for PartVisitor {
-            type Value = Part;
+            type Value = Part<'de>;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a content part (an object)")
             }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Part, A::Error> {
-                let mut words = 0;
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Part<'de>, A::Error> {
+                let mut texts = Vec::new();
                 while let Some(key) = map.next_key::<Cow<'de, str>>()? {
                     if key == "text" {
-                        words += map.next_value::<Words>()?.0;
+                        texts.push(map.next_value::<Text<'de>>()?.0);
                     } else {
                         map.next_value::<IgnoredAny>()?;
                     }
                 }
-                Ok(Part { words })
+                Ok(Part(texts))
             }
         }
         deserializer.deserialize_map(PartVisitor)
     }
 }
 
-/// A string, of which only the number of words is kept.
-struct Words(u64);
+/// A string where it lies, or a copy of it unescaped.
+struct Text<'a>(Cow<'a, str>);
 
-impl<'de> Deserialize<'de> for Words {
+impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct WordsVisitor;
-        impl Visitor<'_> for WordsVisitor {
-            type Value = Words;
+        struct TextVisitor;
+        impl<'de> Visitor<'de> for TextVisitor {
+            type Value = Text<'de>;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a string")
             }
-            fn visit_str<E: Error>(self, text: &str) -> Result<Words, E> {
-                Ok(Words(count_words(text)))
+            fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Text<'de>, E> {
+                Ok(Text(Cow::Borrowed(text)))
+            }
+            fn visit_str<E: Error>(self, text: &str) -> Result<Text<'de>, E> {
+                Ok(Text(Cow::Owned(text.to_owned())))
             }
         }
-        deserializer.deserialize_str(WordsVisitor)
+        deserializer.deserialize_str(TextVisitor)
     }
 }
 
-impl<'de> Deserialize<'de> for Prompt {
+impl<'a> Prompt<'a> {
+    fn of_text(text: Cow<'a, str>) -> Self {
+        let tokens = count_words(&text);
+        Prompt { tokens, prompts: 1, is_string: true, texts: vec![text], ids: Vec::new() }
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Prompt<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct PromptVisitor;
         impl<'de> Visitor<'de> for PromptVisitor {
-            type Value = Prompt;
+            type Value = Prompt<'de>;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a string, a list of token ids, or a list of either")
             }
-            fn visit_str<E: Error>(self, text: &str) -> Result<Prompt, E> {
-                Ok(Prompt { tokens: count_words(text), prompts: 1, is_string: true })
+            fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Prompt<'de>, E> {
+                Ok(Prompt::of_text(Cow::Borrowed(text)))
             }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Prompt, A::Error> {
-                let (mut ids, mut tokens, mut prompts) = (0, 0, 0);
-                while let Some(item) = items.next_element::<PromptItem>()? {
+            fn visit_str<E: Error>(self, text: &str) -> Result<Prompt<'de>, E> {
+                Ok(Prompt::of_text(Cow::Owned(text.to_owned())))
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Prompt<'de>, A::Error> {
+                let (mut single_ids, mut prompts) = (false, 0);
+                let (mut texts, mut ids) = (Vec::new(), Vec::new());
+                while let Some(item) = items.next_element::<PromptItem<'de>>()? {
+                    prompts += u64::from(!matches!(item, PromptItem::Id(_)));
                     match item {
-                        PromptItem::Id => ids += 1,
-                        PromptItem::Prompt(n) => {
-                            tokens += n;
-                            prompts += 1;
+                        PromptItem::Id(id) => {
+                            single_ids = true;
+                            ids.push(id);
                         }
+                        PromptItem::Ids(mut more) => ids.append(&mut more),
+                        PromptItem::Text(text) => texts.push(text),
                     }
                 }
-                if ids > 0 && prompts > 0 {
+                if single_ids && prompts > 0 {
                     return Err(A::Error::custom("a prompt list mixes token ids with prompts"));
                 }
-                prompts += u64::from(ids > 0);
-                Ok(Prompt { tokens: tokens + ids, prompts, is_string: false })
+                prompts += u64::from(single_ids);
+                let words: u64 = texts.iter().map(|text: &Cow<'_, str>| count_words(text)).sum();
+                Ok(Prompt { tokens: words + ids.len() as u64, prompts, is_string: false, texts, ids })
             }
         }
         deserializer.deserialize_any(PromptVisitor)
@@ -199,32 +230,37 @@ impl<'de> Deserialize<'de> for Prompt {
 }
 
 /// An item of a prompt list.
-enum PromptItem {
-    Id,
-    /// Of that many tokens.
-    Prompt(u64),
+enum PromptItem<'a> {
+    Id(u64),
+    /// A prompt of ids.
+    Ids(Vec<u64>),
+    /// A prompt of text.
+    Text(Cow<'a, str>),
 }
 
-impl<'de> Deserialize<'de> for PromptItem {
+impl<'de: 'a, 'a> Deserialize<'de> for PromptItem<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct ItemVisitor;
         impl<'de> Visitor<'de> for ItemVisitor {
-            type Value = PromptItem;
+            type Value = PromptItem<'de>;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a string, a token id or a list of token ids")
             }
-            fn visit_u64<E: Error>(self, _: u64) -> Result<PromptItem, E> {
-                Ok(PromptItem::Id)
+            fn visit_u64<E: Error>(self, id: u64) -> Result<PromptItem<'de>, E> {
+                Ok(PromptItem::Id(id))
             }
-            fn visit_str<E: Error>(self, text: &str) -> Result<PromptItem, E> {
-                Ok(PromptItem::Prompt(count_words(text)))
+            fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<PromptItem<'de>, E> {
+                Ok(PromptItem::Text(Cow::Borrowed(text)))
             }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut ids: A) -> Result<PromptItem, A::Error> {
-                let mut n = 0;
-                while ids.next_element::<u32>()?.is_some() {
-                    n += 1;
+            fn visit_str<E: Error>(self, text: &str) -> Result<PromptItem<'de>, E> {
+                Ok(PromptItem::Text(Cow::Owned(text.to_owned())))
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<PromptItem<'de>, A::Error> {
+                let mut ids = Vec::new();
+                while let Some(id) = items.next_element::<u32>()? {
+                    ids.push(id.into());
                 }
-                Ok(PromptItem::Prompt(n))
+                Ok(PromptItem::Ids(ids))
             }
         }
         deserializer.deserialize_any(ItemVisitor)
@@ -259,12 +295,14 @@ mod tests {
 
     #[test]
     fn completions_take_text_or_ids_alone_or_in_a_list() {
-        let prompt = |text: &str| serde_json::from_str::<Prompt>(text).map(|p| (p.tokens, p.prompts)).ok();
+        let prompt =
+            |text: &str| serde_json::from_str::<Prompt<'_>>(text).map(|p| (p.tokens, p.prompts)).ok();
         assert_eq!(prompt(r#""a b""#), Some((2, 1)));
         assert_eq!(prompt("[5, 6, 7]"), Some((3, 1)));
         assert_eq!(prompt("[[5, 6]]"), Some((2, 1)));
         assert_eq!(prompt(r#"["a", "b c"]"#), Some((3, 2)));
         assert_eq!(prompt("[]"), Some((0, 0)));
+        assert_eq!(prompt("[[], []]"), Some((0, 2)));
         assert_eq!(prompt(r#"["a", 5]"#), None);
         assert_eq!(prompt("[-1]"), None);
         assert_eq!(prompt("5"), None);

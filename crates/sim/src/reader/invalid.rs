@@ -37,6 +37,8 @@ impl Problem {
 pub(crate) enum Shape {
     VllmChat,
     VllmCompletions,
+    /// `/tokenize`: a prompt or messages.
+    Tokenize,
     MiniSgl,
 }
 
@@ -63,7 +65,7 @@ pub(crate) fn problems(body: &Value, shape: Shape) -> Vec<Problem> {
     }
     match (shape, given("messages")) {
         (Shape::VllmChat, None) => wrong("missing", vec![json!("messages")], "Field required", body),
-        (Shape::VllmChat | Shape::MiniSgl, Some(messages)) => match messages {
+        (Shape::VllmChat | Shape::MiniSgl | Shape::Tokenize, Some(messages)) => match messages {
             Value::Array(messages) => {
                 if shape == Shape::VllmChat && messages.is_empty() {
                     wrong("too_short", vec![json!("messages")], "List should have at least 1 item", body);
@@ -78,7 +80,7 @@ pub(crate) fn problems(body: &Value, shape: Shape) -> Vec<Problem> {
     }
     match (shape, given("prompt")) {
         (Shape::VllmCompletions, None) => wrong("missing", vec![json!("prompt")], "Field required", body),
-        (Shape::MiniSgl, Some(prompt)) if !prompt.is_string() => {
+        (Shape::MiniSgl | Shape::Tokenize, Some(prompt)) if !prompt.is_string() => {
             wrong("string_type", vec![json!("prompt")], "Input should be a valid string", prompt);
         }
         (Shape::VllmCompletions, Some(prompt)) if !(prompt.is_string() || prompt.is_array()) => {

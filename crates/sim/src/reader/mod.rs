@@ -5,8 +5,10 @@ mod conn;
 mod http;
 mod invalid;
 mod listen;
+mod prompt;
 mod reply;
 mod routes;
+mod tokenize;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -27,7 +29,9 @@ use self::http::{Head, Method};
 use self::reply::{Length, Reply, connection_lines, head};
 use self::routes::{Answer, answer};
 use crate::link::{LetterBox, ReaderBox, Taken, ToEngine, ToReader};
+use crate::metrics::{self, Metrics};
 use crate::order::{Ask, Delivery, Order};
+use crate::prefix::{Chain, Found, Lru};
 use crate::truth::{Arrival, Ending, Log, TruthLine};
 use crate::{HeadTiming, SimOptions, Totals, clock};
 
@@ -49,6 +53,7 @@ const WAKE: u64 = u64::MAX - 1;
 pub(crate) struct Shared {
     pub(crate) options: SimOptions,
     pub(crate) stop: AtomicBool,
+    pub(crate) metrics: Metrics,
     pub(crate) to_engine: LetterBox<ToEngine>,
     pub(crate) to_reader: ReaderBox,
 }
@@ -66,6 +71,7 @@ pub(crate) struct Reader {
     free: Vec<u32>,
     /// (instant, slot, id): when to look whether a connection has been idle or lingering for too long.
     timers: BinaryHeap<Reverse<(u64, u32, u64)>>,
+    prefixes: Option<Lru>,
     scratch: Vec<u8>,
     control: Vec<u8>,
     next_conn: u64,
@@ -85,6 +91,7 @@ impl Reader {
         log: Log,
     ) -> Self {
         Reader {
+            prefixes: shared.options.prefix_cache.map(Lru::new),
             shared,
             listener,
             epoll,
@@ -267,14 +274,21 @@ impl Reader {
     fn serve(&mut self, slot: u32, received: u64, request: &Head, body: &[u8]) -> bool {
         let shared = Arc::clone(&self.shared);
         let options = &shared.options;
-        if request.method == Method::Post {
+        if request.method == Method::Post && request.path != "/tokenize" {
             self.log.body(request.id.as_deref(), body);
         }
         let Some(conn) = &self.conns[slot as usize] else { return false };
         let left = options.max_requests.map(|most| most.saturating_sub(conn.served));
         let close = request.close || left == Some(0);
         let connection = connection_lines(options, close, left);
-        match answer(options, request, body) {
+        let answer = match answer(options, request, body) {
+            Answer::Metrics => {
+                Answer::Reply(Reply::text(metrics::CONTENT_TYPE, shared.metrics.page(options)))
+            }
+            other => other,
+        };
+        match answer {
+            Answer::Metrics => true,
             Answer::Reply(reply) => {
                 if reply.status >= 400 {
                     let facts = self.facts(slot, received, Some(request));
@@ -283,12 +297,20 @@ impl Reader {
                 let bytes = reply.to_bytes(&connection, request.method == Method::Head);
                 self.send(slot, &bytes) && (!close || self.close(slot))
             }
-            Answer::Generate(ask) => {
+            Answer::Generate(mut ask, chain) => {
+                ask.found = self.look_up(&chain);
                 let delivery = Delivery { chunked: !request.http10, close };
                 self.generate(slot, received, request, ask, delivery, &connection);
                 true
             }
         }
+    }
+
+    /// Looks a prompt up in the prefix cache, if there is one, and stores it there.
+    fn look_up(&mut self, chain: &Chain) -> Option<Found> {
+        let found = self.prefixes.as_mut()?.admit(chain);
+        self.shared.metrics.looked_up(chain.tokens, found);
+        Some(found)
     }
 
     /// Hands a request to the engine, its head sent if that is due.
@@ -350,6 +372,7 @@ impl Reader {
         self.log.ended(|| TruthLine {
             received,
             prompt_tokens: 0,
+            found: Found::default(),
             output_tokens: 0,
             stream: false,
             head_ns: None,

@@ -41,6 +41,11 @@ impl Reply {
         Reply { status, content_type: JSON, extra: "", body }
     }
 
+    /// 200 with text.
+    pub(crate) fn text(content_type: &'static str, text: String) -> Self {
+        Reply { status: 200, content_type, extra: "", body: text.into_bytes() }
+    }
+
     /// 200 without a body.
     pub(crate) fn empty() -> Self {
         Reply { status: 200, content_type: JSON, extra: "", body: Vec::new() }

@@ -1,12 +1,17 @@
 //! From a request to its answer: a pure function of the options and the bytes.
 
+use std::borrow::Cow;
+
 use serde_json::{Value, json};
 
 use super::body::{Body, MiniBody};
 use super::http::{Head, Method};
 use super::invalid::{Shape, problems};
+use super::prompt::{chat_chain, chat_tokens, prompt_chain};
 use super::reply::Reply;
+use super::tokenize::tokenize;
 use crate::order::{Ask, Endpoint, Usage};
+use crate::prefix::Chain;
 use crate::{Dialect, SimOptions, clock};
 
 /// `max_tokens` where a request has none.
@@ -17,8 +22,10 @@ const DEFAULT_MAX_TOKENS: i64 = 16;
 pub(crate) enum Answer {
     /// Say this, now.
     Reply(Reply),
-    /// Let the engine answer.
-    Generate(Ask),
+    /// Say how the counters stand.
+    Metrics,
+    /// Let the engine answer; the prompt's blocks are for the prefix cache, and none without one.
+    Generate(Ask, Chain),
 }
 
 /// Routes a request.
@@ -54,11 +61,19 @@ fn try_answer(options: &SimOptions, head: &Head, body: &[u8]) -> Result<Answer, 
         "/v1/chat/completions" => {
             method(Method::Post, "allow: POST\r\n")?;
             if minisgl { minisgl_ask(options, body) } else { vllm_ask(options, body, Endpoint::Chat) }
-                .map(Answer::Generate)
+                .map(|(ask, chain)| Answer::Generate(ask, chain))
         }
         "/v1/completions" if !minisgl => {
             method(Method::Post, "allow: POST\r\n")?;
-            vllm_ask(options, body, Endpoint::Completions).map(Answer::Generate)
+            vllm_ask(options, body, Endpoint::Completions).map(|(ask, chain)| Answer::Generate(ask, chain))
+        }
+        "/tokenize" if !minisgl => {
+            method(Method::Post, "allow: POST\r\n")?;
+            tokenize(options, body).map(Answer::Reply)
+        }
+        "/metrics" if !minisgl => {
+            method(Method::Get, "allow: GET\r\n")?;
+            Ok(Answer::Metrics)
         }
         _ => Err(Reply::detail(404)),
     }
@@ -76,15 +91,24 @@ fn models(options: &SimOptions) -> Value {
     json!({"object": "list", "data": options.models.iter().map(model).collect::<Vec<_>>()})
 }
 
-fn vllm_ask(options: &SimOptions, bytes: &[u8], endpoint: Endpoint) -> Result<Ask, Reply> {
+/// The model asked for, or the first one served.
+pub(super) fn known_model(options: &SimOptions, model: Option<Cow<'_, str>>) -> Result<String, Reply> {
+    match (model, options.models.first()) {
+        (Some(model), Some(_)) if !options.models.iter().any(|served| *served == model) => {
+            let message = format!("The model `{model}` does not exist.");
+            Err(Reply::error(Dialect::Vllm, 404, &message, Some("model")))
+        }
+        (Some(model), _) => Ok(model.into_owned()),
+        (None, served) => Ok(served.cloned().unwrap_or_default()),
+    }
+}
+
+fn vllm_ask(options: &SimOptions, bytes: &[u8], endpoint: Endpoint) -> Result<(Ask, Chain), Reply> {
     let shape = if endpoint == Endpoint::Chat { Shape::VllmChat } else { Shape::VllmCompletions };
     let refuse = |message: &str, param| Reply::error(Dialect::Vllm, 400, message, param);
     let body: Body<'_> = serde_json::from_slice(bytes).map_err(|error| explain(bytes, shape, &error))?;
     let prompt_tokens = match (endpoint, &body.messages, &body.prompt) {
-        (Endpoint::Chat, Some(messages), _) if !messages.is_empty() => {
-            let words: u64 = messages.iter().map(|message| message.content.words).sum();
-            words + u64::from(options.template_tokens)
-        }
+        (Endpoint::Chat, Some(messages), _) if !messages.is_empty() => chat_tokens(options, messages),
         (Endpoint::Completions, _, Some(prompt)) if prompt.prompts == 1 => prompt.tokens,
         (Endpoint::Completions, _, Some(prompt)) => {
             let message =
@@ -94,14 +118,7 @@ fn vllm_ask(options: &SimOptions, bytes: &[u8], endpoint: Endpoint) -> Result<As
         (Endpoint::Chat, ..) => return Err(refuse("messages: at least one is required", Some("messages"))),
         (Endpoint::Completions, ..) => return Err(refuse("prompt: Field required", Some("prompt"))),
     };
-    let model = match (body.model, options.models.first()) {
-        (Some(model), Some(_)) if !options.models.iter().any(|served| *served == model) => {
-            let message = format!("The model `{model}` does not exist.");
-            return Err(Reply::error(Dialect::Vllm, 404, &message, Some("model")));
-        }
-        (Some(model), _) => model.into_owned(),
-        (None, served) => served.cloned().unwrap_or_default(),
-    };
+    let model = known_model(options, body.model)?;
     let chat_limit = body.max_completion_tokens.filter(|_| endpoint == Endpoint::Chat);
     let max_tokens = chat_limit.or(body.max_tokens).unwrap_or(DEFAULT_MAX_TOKENS);
     if max_tokens < 1 {
@@ -125,41 +142,49 @@ fn vllm_ask(options: &SimOptions, bytes: &[u8], endpoint: Endpoint) -> Result<As
         (Some(true), _) => Usage::AtEnd,
         _ => Usage::None,
     };
-    Ok(Ask { endpoint, model, prompt_tokens, output_tokens, stops, stream, usage, silent: false })
+    let chain = match (endpoint, &body.messages, &body.prompt) {
+        (Endpoint::Chat, Some(messages), _) => chat_chain(options, messages),
+        (Endpoint::Completions, _, Some(prompt)) => prompt_chain(options, prompt),
+        _ => unreachable!("a request without a prompt was refused above"),
+    };
+    let (silent, found) = (false, None);
+    Ok((Ask { endpoint, model, prompt_tokens, found, output_tokens, stops, stream, usage, silent }, chain))
 }
 
-fn minisgl_ask(options: &SimOptions, bytes: &[u8]) -> Result<Ask, Reply> {
+fn minisgl_ask(options: &SimOptions, bytes: &[u8]) -> Result<(Ask, Chain), Reply> {
     let body: MiniBody<'_> =
         serde_json::from_slice(bytes).map_err(|error| explain(bytes, Shape::MiniSgl, &error))?;
     let messages = body.messages.unwrap_or_default();
     let plain = messages.iter().all(|message| message.content.is_string && message.role.is_basic);
-    let Some(model) = body.model.filter(|_| plain && body.prompt.is_none_or(|prompt| prompt.is_string))
+    let Some(model) =
+        body.model.filter(|_| plain && body.prompt.as_ref().is_none_or(|prompt| prompt.is_string))
     else {
         return Err(unprocessable(bytes, "the body has not the shape of a request"));
     };
-    let prompt_tokens = match (messages.is_empty(), body.prompt) {
-        (false, _) => {
-            let words: u64 = messages.iter().map(|message| message.content.words).sum();
-            words + u64::from(options.template_tokens)
-        }
-        (true, Some(prompt)) => prompt.tokens,
+    let (prompt_tokens, chain) = match (messages.is_empty(), &body.prompt) {
+        (false, _) => (chat_tokens(options, &messages), chat_chain(options, &messages)),
+        (true, Some(prompt)) => (prompt.tokens, prompt_chain(options, prompt)),
         // The server asserts that there is one or the other, and an assertion is a 500.
         (true, None) => return Err(Reply::error(Dialect::MiniSgl, 500, "", None)),
     };
     let limit = body.max_tokens.unwrap_or(DEFAULT_MAX_TOKENS).max(1);
     let left = u64::from(options.max_model_len).saturating_sub(prompt_tokens);
     let (output_tokens, _) = stop_early(options, limit.min(left.cast_signed()).max(1), body.ignore_eos);
-    Ok(Ask {
+    let ask = Ask {
         endpoint: Endpoint::Chat,
         model: model.into_owned(),
         prompt_tokens,
+        found: None,
         output_tokens,
         // Whatever ended it, mini-sglang says "stop".
         stops: true,
         stream: true,
         usage: Usage::None,
         silent: left == 0,
-    })
+    };
+    // A prompt that is too long is never read, nor kept.
+    let chain = if ask.silent { Chain::default() } else { chain };
+    Ok((ask, chain))
 }
 
 /// How many tokens there will be, and whether they end before `max_tokens`.
@@ -172,7 +197,7 @@ fn stop_early(options: &SimOptions, max_tokens: i64, ignore_eos: Option<bool>) -
 }
 
 /// The answer to a body that did not parse.
-fn explain(bytes: &[u8], shape: Shape, error: &serde_json::Error) -> Reply {
+pub(super) fn explain(bytes: &[u8], shape: Shape, error: &serde_json::Error) -> Reply {
     if shape == Shape::MiniSgl {
         return unprocessable(bytes, &error.to_string());
     }
@@ -223,15 +248,15 @@ mod tests {
 
     fn ask(options: &SimOptions, path: &str, body: &str) -> Ask {
         match answer(options, &post(path), body.as_bytes()) {
-            Answer::Generate(ask) => ask,
-            Answer::Reply(reply) => panic!("{} {}", reply.status, String::from_utf8_lossy(&reply.body)),
+            Answer::Generate(ask, _) => ask,
+            other => panic!("{other:?}"),
         }
     }
 
     fn refused(options: &SimOptions, path: &str, body: &str) -> (u16, String) {
         match answer(options, &post(path), body.as_bytes()) {
             Answer::Reply(reply) => (reply.status, String::from_utf8(reply.body).unwrap()),
-            Answer::Generate(ask) => panic!("answered: {ask:?}"),
+            other => panic!("answered: {other:?}"),
         }
     }
 
@@ -343,7 +368,7 @@ mod tests {
             head.authorization = authorization.map(str::to_owned);
             match answer(&options, &head, b"") {
                 Answer::Reply(reply) => reply.status,
-                Answer::Generate(_) => panic!("a GET generates nothing"),
+                other => panic!("a GET generates nothing: {other:?}"),
             }
         };
         assert_eq!(get("/v1/models", None), 401);

@@ -112,6 +112,7 @@ mod tests {
     use super::*;
     use crate::link::Link;
     use crate::order::{Delivery, Endpoint};
+    use crate::prefix::Found;
     use crate::truth::Arrival;
     use std::net::{TcpListener, TcpStream};
 
@@ -122,6 +123,7 @@ mod tests {
             endpoint,
             model: "m\"1".to_owned(),
             prompt_tokens: 5,
+            found: None,
             output_tokens: 2,
             stops: false,
             stream: true,
@@ -191,6 +193,18 @@ mod tests {
         for (event, n) in found.iter().zip([0, 1, 2, 2]) {
             assert!(event.ends_with(&usage(n)), "{event}");
         }
+    }
+
+    #[test]
+    fn with_a_cache_the_last_usage_says_what_it_had() {
+        let found = Found { cached_tokens: 4, cached_blocks: 1, prompt_blocks: 2 };
+        let usage = "\"usage\":{\"prompt_tokens\":5,\"total_tokens\":7,\"completion_tokens\":2,\
+                     \"prompt_tokens_details\":{\"cached_tokens\":4}}}";
+        let streamed = order(Endpoint::Completions, |ask| ask.found = Some(found));
+        let events = events(&SimOptions::default(), &streamed);
+        assert!(events[2].ends_with(&format!("{usage}\n\n")), "{events:?}");
+        let whole = whole(&SimOptions::default(), &streamed, 9);
+        assert!(String::from_utf8(whole).unwrap().ends_with(usage));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! vLLM's OpenAI server: compact JSON, the finish reason on the last token's event.
 
 use super::{Piece, Script, frame::chunk};
-use crate::order::{Endpoint, Order, Usage};
+use crate::order::{Ask, Endpoint, Order, Usage};
 use crate::words::word;
 
 /// `data:` up to the first choice, and on to the text of a token; and how long the former is.
@@ -47,6 +47,17 @@ fn unlike(serial: u64) -> u128 {
     (u128::from(high) << 64) | u128::from(mix(high.wrapping_add(golden)))
 }
 
+/// `,"usage":{…}` of a finished response: with what the prefix cache had, where there is one.
+fn final_usage(ask: &Ask, out: &mut Vec<u8>) {
+    usage(ask.prompt_tokens, ask.output_tokens, out);
+    if let Some(found) = ask.found {
+        out.pop();
+        out.extend_from_slice(b",\"prompt_tokens_details\":{\"cached_tokens\":");
+        out.extend_from_slice(itoa::Buffer::new().format(found.cached_tokens).as_bytes());
+        out.extend_from_slice(b"}}");
+    }
+}
+
 /// `,"usage":{…}` after `completion` tokens.
 fn usage(prompt: u64, completion: u32, out: &mut Vec<u8>) {
     let mut number = itoa::Buffer::new();
@@ -83,7 +94,7 @@ impl Script {
             }
             Piece::Usage => {
                 let mut bytes = Vec::new();
-                usage(self.ask.prompt_tokens, self.ask.output_tokens, &mut bytes);
+                final_usage(&self.ask, &mut bytes);
                 chunk(self.chunked, &[base, b"]", &bytes, b"}\n\n"], out);
             }
             Piece::Done => chunk(self.chunked, &[b"data: [DONE]\n\n"], out),
@@ -137,7 +148,7 @@ pub(super) fn whole(order: &Order, created: u64, padding: usize) -> Vec<u8> {
         ),
     }
     .into_bytes();
-    usage(ask.prompt_tokens, ask.output_tokens, &mut body);
+    final_usage(ask, &mut body);
     body.push(b'}');
     let mut response = crate::reader::head_of_json(body.len(), &order.connection);
     response.extend_from_slice(&body);

@@ -5,4 +5,5 @@ mod client;
 mod framing;
 mod http;
 mod load;
+mod prefix;
 mod timetables;
