@@ -136,6 +136,17 @@ pub struct PromptSource {
     pub mode: String,
     /// The seed.
     pub seed: u64,
+    /// Whether prompts share the prefixes that the trace's `hash_ids` describe.
+    #[serde(default)]
+    pub prefixes: bool,
+    /// What sets the text apart from that of other runs with the seed; none where a server's cache may
+    /// know it.
+    #[serde(default)]
+    pub salt: Option<u64>,
+    /// Tokens that the server's chat template adds, left out of the prompts so that the server counts
+    /// the lengths asked for; none where that is not known or not wanted.
+    #[serde(default)]
+    pub template_tokens: Option<u32>,
 }
 
 /// The machine.

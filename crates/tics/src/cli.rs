@@ -8,9 +8,15 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tics_client::ReusePolicy;
 use tics_record::Nanos;
-use tics_trace::{Format, LengthRange, Scale, Spread, parse_scales, parse_share, parse_window};
+use tics_trace::{LengthRange, Scale, Spread, parse_scales, parse_share, parse_window};
 
 use crate::calibrate::Rung;
+
+mod prompts;
+mod trace;
+
+pub use prompts::{Cache, Prefixes, PromptArgs, ServedArgs};
+pub use trace::{ConvertArgs, FormatArgs, OutputArgs, SynthArgs, TraceArgs, TraceCommand, TraceInputArgs};
 
 /// A load tester for LLM inference servers that keeps time and proves its own numbers.
 #[derive(Debug, Parser)]
@@ -94,27 +100,11 @@ impl From<Reuse> for ReusePolicy {
     }
 }
 
-/// How prompts are made.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Prompts")]
-pub struct PromptArgs {
-    /// tokenizer.json, a folder with one, or a model id in the local Hugging Face cache; an embedded
-    /// one unless given
-    #[arg(long, value_name = "FILE|FOLDER|ID")]
-    pub tokenizer: Option<String>,
-    /// Seed of everything that is drawn
-    #[arg(long, default_value_t = 0)]
-    pub seed: u64,
-    /// Every prompt a prefix of one long text
-    #[arg(long)]
-    pub dummy: bool,
-}
-
 /// How the run goes and what it leaves.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Run")]
 pub struct RunArgs {
-    /// Leave the run exactly here instead of runs/<start>-<name>
+    /// Leave the run exactly here instead of runs/START-NAME
     #[arg(long, value_name = "DIR")]
     pub run_dir: Option<PathBuf>,
     /// Name in the run directory and in X-Request-Id
@@ -163,14 +153,8 @@ pub struct RunArgs {
 
 #[derive(Debug, Args)]
 pub struct ReplayArgs {
-    /// Trace file, `-` for standard input
+    /// Trace file, `-` for standard input; a folder of ServeGen's
     pub trace: PathBuf,
-    /// Take the file to be in this format instead of recognising it
-    #[arg(long, value_name = "FORMAT", value_parser = format)]
-    pub format: Option<Format>,
-    /// Leave out rows that are not valid, and count them
-    #[arg(long)]
-    pub skip_bad_rows: bool,
     /// Only requests at these seconds of the trace, the end excluded
     #[arg(long, value_name = "FROM..TO", value_parser = parse_window)]
     pub window: Option<(Nanos, Nanos)>,
@@ -187,9 +171,16 @@ pub struct ReplayArgs {
     #[arg(long, value_name = "S[,S…]", default_value = "1", value_parser = scales, allow_negative_numbers = true)]
     pub scale: Scales,
     #[command(flatten)]
+    pub format: FormatArgs,
+    #[command(flatten)]
     pub target: TargetArgs,
     #[command(flatten)]
     pub prompts: PromptArgs,
+    /// What becomes of the common prefixes that `hash_ids` describe; traced unless it cannot be
+    #[arg(long, value_enum, help_heading = "Prompts")]
+    pub prefixes: Option<Prefixes>,
+    #[command(flatten)]
+    pub served: ServedArgs,
     #[command(flatten)]
     pub run: RunArgs,
 }
@@ -220,6 +211,8 @@ pub struct BenchArgs {
     pub target: TargetArgs,
     #[command(flatten)]
     pub maker: PromptArgs,
+    #[command(flatten)]
+    pub served: ServedArgs,
     #[command(flatten)]
     pub run: RunArgs,
 }
@@ -280,35 +273,6 @@ pub enum ExportFormat {
 }
 
 #[derive(Debug, Args)]
-pub struct TraceArgs {
-    #[command(subcommand)]
-    pub command: TraceCommand,
-}
-
-#[derive(Debug, Subcommand)]
-pub enum TraceCommand {
-    /// What is in it: rows, span, rate, lengths, sessions, prefix sharing
-    Info(TraceFileArgs),
-    /// What is wrong with it
-    Check(TraceFileArgs),
-}
-
-#[derive(Debug, Args)]
-pub struct TraceFileArgs {
-    /// Trace file, `-` for standard input
-    pub trace: PathBuf,
-    /// Take the file to be in this format instead of recognising it
-    #[arg(long, value_name = "FORMAT", value_parser = format)]
-    pub format: Option<Format>,
-    /// Leave out rows that are not valid, and count them
-    #[arg(long)]
-    pub skip_bad_rows: bool,
-    /// Print one JSON object
-    #[arg(long)]
-    pub json: bool,
-}
-
-#[derive(Debug, Args)]
 pub struct SimArgs {
     /// Where to listen; port 0 takes a free one
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
@@ -346,6 +310,12 @@ pub struct SimArgs {
     /// Prompt tokens that the chat template adds
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub template_tokens: u32,
+    /// Keep a prefix cache of blocks of so many tokens; cached prompt tokens are not read again
+    #[arg(long, value_name = "TOKENS", value_parser = clap::value_parser!(u32).range(1..))]
+    pub prefix_cache: Option<u32>,
+    /// Blocks that the prefix cache holds
+    #[arg(long, value_name = "N", default_value_t = 1 << 20, requires = "prefix_cache")]
+    pub cache_blocks: u64,
     /// Without ignore_eos, stop after so many tokens
     #[arg(long, value_name = "N")]
     pub eos_after: Option<u32>,
@@ -454,10 +424,6 @@ fn size(text: &str) -> Result<usize, String> {
     };
     let bytes = digits.trim().parse::<usize>().ok().and_then(|n| n.checked_mul(factor));
     bytes.filter(|b| *b > 0).ok_or_else(|| "expected a size such as 64MiB or 1GB".to_owned())
-}
-
-fn format(text: &str) -> Result<Format, String> {
-    text.parse()
 }
 
 fn scales(text: &str) -> Result<Scales, String> {

@@ -1,10 +1,13 @@
 //! From the schedule to requests that are ready to be armed: prompts, then bodies.
 
+mod prefixes;
+mod served;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
 use tics_client::{BodyTemplate, Content, Exchange};
-use tics_prompt::{HubCache, Mode, PromptMaker, Tokenizer};
+use tics_prompt::{HubCache, Mode, PromptError, PromptMaker, Tokenizer};
 use tics_record::PromptSource;
 use tics_scheduler::Planned;
 use tics_trace::{Row, Schedule, TokenCounter};
@@ -12,6 +15,9 @@ use tics_trace::{Row, Schedule, TokenCounter};
 use crate::cli::PromptArgs;
 use crate::outcome::{Failed, OrStatus, USAGE, failed};
 use crate::server::CHAT;
+
+pub use prefixes::follow;
+pub use served::{Salts, too_short};
 
 /// The tokenizer of a run; the embedded one is only read when something must be counted.
 pub enum TokenizerChoice {
@@ -24,7 +30,12 @@ pub enum TokenizerChoice {
 impl TokenizerChoice {
     /// Loads the tokenizer of `args`.
     pub fn load(args: &PromptArgs) -> Result<Self, Failed> {
-        let Some(source) = &args.tokenizer else { return Ok(TokenizerChoice::Embedded) };
+        TokenizerChoice::named(args.tokenizer.as_deref())
+    }
+
+    /// Loads the tokenizer that the user names.
+    pub fn named(source: Option<&str>) -> Result<Self, Failed> {
+        let Some(source) = source else { return Ok(TokenizerChoice::Embedded) };
         let cache = HubCache::from_vars(|name| std::env::var_os(name));
         let tokenizer = Tokenizer::load(source, &cache).or_status(USAGE)?;
         Ok(TokenizerChoice::Given(Arc::new(tokenizer)))
@@ -51,10 +62,10 @@ impl TokenizerChoice {
         Arc::new(move |text| tokenizer.count(text).map_or(0, |n| u32::try_from(n).unwrap_or(u32::MAX)))
     }
 
-    /// For `run.json`.
-    pub fn describe(&self, args: &PromptArgs, given: bool) -> PromptSource {
-        let mode = match (given, args.dummy) {
-            (true, _) => "given",
+    /// For `run.json`: prompts by `recipe`, or, without one, texts that are all given.
+    pub fn describe(&self, args: &PromptArgs, recipe: Option<&Recipe>) -> PromptSource {
+        let mode = match (recipe, args.dummy) {
+            (None, _) => "given",
             (_, true) => "dummy",
             _ => "random",
         };
@@ -62,14 +73,61 @@ impl TokenizerChoice {
             TokenizerChoice::Embedded => ("embedded".to_owned(), None),
             TokenizerChoice::Given(t) => (t.name().to_owned(), Some(t.sha256().to_owned())),
         };
-        PromptSource { tokenizer, tokenizer_sha256: sha256, mode: mode.to_owned(), seed: args.seed }
+        PromptSource {
+            tokenizer,
+            tokenizer_sha256: sha256,
+            mode: mode.to_owned(),
+            seed: args.seed,
+            prefixes: recipe.is_some_and(|recipe| recipe.prefixes),
+            salt: recipe.map(|recipe| recipe.maker.salt()).filter(|salt| *salt != 0),
+            template_tokens: recipe.and_then(|recipe| recipe.template_tokens),
+        }
     }
+}
+
+/// What the prompts of one run are made by.
+#[derive(Clone)]
+pub struct Recipe {
+    pub maker: Arc<PromptMaker>,
+    /// Whether they share the prefixes that the trace's blocks describe.
+    pub prefixes: bool,
+    /// Tokens that the server adds to each, where they are known and left out of it.
+    pub template_tokens: Option<u32>,
+}
+
+impl Recipe {
+    /// The same for a run of its own `salt`.
+    #[must_use]
+    pub fn salted(&self, salt: Option<u64>) -> Self {
+        Recipe { maker: Arc::new(self.maker.with_salt(salt.unwrap_or_default())), ..self.clone() }
+    }
+
+    fn prompt(&self, index: u64, row: &Row) -> Result<String, PromptError> {
+        let n_tokens = served::content_length(row.input_length, self.template_tokens.unwrap_or_default());
+        match prefixes::blocks(row).filter(|_| self.prefixes) {
+            // How the blocks fit their lengths was said before the run.
+            Some(blocks) => self.maker.make_blocks(blocks, n_tokens).map(|(text, _)| text),
+            None => self.maker.make(index, n_tokens),
+        }
+    }
+}
+
+impl From<Arc<PromptMaker>> for Recipe {
+    /// Prompts as the maker has them.
+    fn from(maker: Arc<PromptMaker>) -> Self {
+        Recipe { maker, prefixes: false, template_tokens: None }
+    }
+}
+
+/// Whether a request brings the text that it sends.
+pub fn has_own_text(row: &Row) -> bool {
+    row.payload.is_some() || row.messages.is_some() || row.prompt.is_some()
 }
 
 /// Requests in the order of the schedule, made one at a time.
 pub struct Feed {
     pub schedule: Schedule,
-    pub maker: Arc<PromptMaker>,
+    pub recipe: Recipe,
     pub template: Arc<BodyTemplate>,
     /// Name of the run, for `X-Request-Id`.
     pub run: String,
@@ -78,8 +136,14 @@ pub struct Feed {
 
 impl Feed {
     /// Requests of `schedule`.
-    pub fn new(schedule: Schedule, maker: Arc<PromptMaker>, template: Arc<BodyTemplate>, run: &str) -> Self {
-        Feed { schedule, maker, template, run: run.to_owned(), path: Arc::from(CHAT) }
+    pub fn new(
+        schedule: Schedule,
+        recipe: impl Into<Recipe>,
+        template: Arc<BodyTemplate>,
+        run: &str,
+    ) -> Self {
+        let recipe = recipe.into();
+        Feed { schedule, recipe, template, run: run.to_owned(), path: Arc::from(CHAT) }
     }
 
     fn body(&self, index: u64, row: &Row) -> Result<Bytes, Failed> {
@@ -94,8 +158,8 @@ impl Feed {
             return Ok(self.template.fill(Content::Prompt(prompt), input, output));
         }
         let prompt = self
-            .maker
-            .make(index, input)
+            .recipe
+            .prompt(index, row)
             .map_err(|e| failed(USAGE, format!("request {index} (line {}): {e}", row.line)))?;
         Ok(self.template.fill(Content::Prompt(&prompt), input, output))
     }

@@ -253,7 +253,11 @@ fn an_address_that_is_none() {
     for url in ["", "http://", "a:b:c", "localhost:99999", "http://a b"] {
         place.replay(&["--url", url], USAGE, &["--url", &format!("{url:?}"), "http://HOST"]);
     }
-    place.replay(&["--url", "http://localhost/?key=1"], USAGE, &["--url", "the address has a query", "take '?'"]);
+    place.replay(
+        &["--url", "http://localhost/?key=1"],
+        USAGE,
+        &["--url", "the address has a query", "take '?'"],
+    );
     place.replay(&["--url", "ftp://localhost"], USAGE, &["--url", "ftp://localhost", "http or https"]);
     for url in
         ["http://user:canary@127.0.0.1:1", "canary@127.0.0.1:1/v1", "ftp://u:canary@x", "http://u:canary@"]

@@ -118,7 +118,8 @@ pub fn calibrate(args: &CalibrateArgs) -> Result<Calibration, Failed> {
         }
     }
     let kind = |x: char| {
-        let mut within = calibration.rungs.iter().filter(|r| r.within_1_ms == Some(true) && r.name.contains(x));
+        let mut within =
+            calibration.rungs.iter().filter(|r| r.within_1_ms == Some(true) && r.name.contains(x));
         within.next_back().map(|r| r.name.clone())
     };
     calibration.within_1_ms = Highest { streams: kind('x'), arrivals: kind('/') };

@@ -7,11 +7,12 @@ use tics_record::{Clock, LoadModel, TraceSource};
 use tics_trace::{Format, OpenOptions, Schedule, Selection, Trace};
 
 use crate::cli::BenchArgs;
-use crate::commands::probe::probe_first;
+use crate::commands::probe::prepare;
 use crate::commands::replay::finish;
 use crate::outcome::{Failed, OrStatus, USAGE};
 use crate::play::{Origin, Plan, play};
-use crate::prompts::{Feed, TokenizerChoice};
+use crate::progress::say;
+use crate::prompts::{Feed, Recipe, Salts, TokenizerChoice, too_short};
 use crate::server::Server;
 
 /// Runs the command.
@@ -19,11 +20,16 @@ pub fn run(args: &BenchArgs) -> Result<u8, Failed> {
     let origin = Origin::now();
     let clock: Arc<dyn Clock> = Arc::new(origin.clock);
     let tokenizer = TokenizerChoice::load(&args.maker)?;
+    let salt = Salts::new(&args.served, origin.unix_ns)?.of_run(0);
     let given = given_prompts(args, &tokenizer)?;
     let maker = Arc::new(tokenizer.maker(&args.maker)?);
+    let mut recipe = Recipe::from(maker).salted(salt);
     let server = Server::find(&args.target, &clock)?;
-    if !args.run.no_probe {
-        probe_first(&server, &maker, &clock)?;
+    prepare(&server, &mut recipe, &clock, &args.run, args.served.raw_lengths || given.is_some())?;
+    if let (Some(tokens @ 1..), false) = (recipe.template_tokens, args.run.quiet)
+        && let Some(text) = too_short(schedule(args, given.as_ref())?, tokens)?
+    {
+        say(text);
     }
     let load = match args.concurrency {
         Some(concurrency) => format!("closed loop, {concurrency} in flight"),
@@ -39,11 +45,11 @@ pub fn run(args: &BenchArgs) -> Result<u8, Failed> {
         window: None,
         limit: args.requests.filter(|_| given.is_some()),
         trace: source,
-        prompts: tokenizer.describe(&args.maker, given.is_some()),
+        prompts: tokenizer.describe(&args.maker, Some(&recipe).filter(|_| given.is_none())),
     };
     let feed = |run: &str| {
         let schedule = schedule(args, given.as_ref())?;
-        Ok(Feed::new(schedule, Arc::clone(&maker), Arc::clone(&server.template), run))
+        Ok(Feed::new(schedule, recipe.clone(), Arc::clone(&server.template), run))
     };
     let played = play(&plan, &args.run, origin, &server, &feed)?;
     finish(&[played], &args.run)

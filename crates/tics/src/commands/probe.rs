@@ -7,11 +7,12 @@ use tics_client::{Content, Exchange, Observer};
 use tics_prompt::PromptMaker;
 use tics_record::{Clock, Event, EventClass, RequestRecord, Stamp};
 
-use crate::cli::ProbeArgs;
+use crate::cli::{ProbeArgs, RunArgs};
 use crate::commands::trace::print;
 use crate::outcome::{Failed, OrStatus, SERVER, USAGE, failed};
 use crate::play::Origin;
-use crate::prompts::TokenizerChoice;
+use crate::progress::say;
+use crate::prompts::{Recipe, TokenizerChoice};
 use crate::server::{CHAT, Server, block_on};
 
 /// Collects what an event said, beside what the record keeps.
@@ -62,11 +63,54 @@ fn probe(
     Ok(Probe { record, data: listener.data })
 }
 
-/// Sends one small request before a run; a broken stream ends the command with a clear line.
-pub fn probe_first(server: &Server, maker: &PromptMaker, clock: &Arc<dyn Clock>) -> Result<(), Failed> {
-    let record = probe(server, maker, clock, (16, 4))?.record;
+/// Lengths of the two probe prompts, tokens: far enough apart that another tokenizer than the server's
+/// shows, both short.
+const PROBE_LENGTHS: [u32; 2] = [16, 61];
+
+/// Sends one small request before a run; a broken stream ends the command with a clear line. Returns the
+/// tokens that the server counted in its prompt, if it said them.
+fn probe_first(server: &Server, maker: &PromptMaker, clock: &Arc<dyn Clock>) -> Result<Option<u32>, Failed> {
+    counted(server, maker, clock, PROBE_LENGTHS[0])
+}
+
+/// Sends another one, of another length, and compares: the tokens that the server adds to every prompt, or
+/// why they are not known.
+///
+/// - `first`: what [`probe_first`] returned.
+fn template_tokens(
+    server: &Server,
+    maker: &PromptMaker,
+    clock: &Arc<dyn Clock>,
+    first: Option<u32>,
+) -> Result<Result<u32, String>, Failed> {
+    const SILENT: &str = "the server does not say how many tokens a prompt has";
+    let Some(first) = first else { return Ok(Err(SILENT.to_owned())) };
+    let Some(second) = counted(server, maker, clock, PROBE_LENGTHS[1])? else {
+        return Ok(Err(SILENT.to_owned()));
+    };
+    let added =
+        PROBE_LENGTHS.into_iter().zip([first, second]).map(|(made, counted)| counted.checked_sub(made));
+    let added: Vec<Option<u32>> = added.collect();
+    Ok(match added[..] {
+        [Some(one), Some(other)] if one == other => Ok(one),
+        _ => Err(format!(
+            "the server counts {first} tokens in a prompt of {} and {second} in one of {}, so its tokenizer is \
+             another one (--tokenizer names it)",
+            PROBE_LENGTHS[0], PROBE_LENGTHS[1]
+        )),
+    })
+}
+
+/// What the server counts in a prompt of `n_tokens`, if it says it.
+fn counted(
+    server: &Server,
+    maker: &PromptMaker,
+    clock: &Arc<dyn Clock>,
+    n_tokens: u32,
+) -> Result<Option<u32>, Failed> {
+    let record = probe(server, maker, clock, (n_tokens, 4))?.record;
     if record.outcome.is_answered() {
-        return Ok(());
+        return Ok(record.input.usage);
     }
     let url = &server.description.url;
     let detail = record.detail.as_deref().unwrap_or("no generated token came");
@@ -78,6 +122,32 @@ pub fn probe_first(server: &Server, maker: &PromptMaker, clock: &Arc<dyn Clock>)
             record.outcome.name()
         ),
     ))
+}
+
+/// Speaks to the server before a run, unless `args` say not to, and finds out what it adds to the prompts
+/// of `recipe`, unless lengths are to be raw.
+pub fn prepare(
+    server: &Server,
+    recipe: &mut Recipe,
+    clock: &Arc<dyn Clock>,
+    args: &RunArgs,
+    raw_lengths: bool,
+) -> Result<(), Failed> {
+    if args.no_probe {
+        return Ok(());
+    }
+    let first = probe_first(server, &recipe.maker, clock)?;
+    if raw_lengths {
+        return Ok(());
+    }
+    match template_tokens(server, &recipe.maker, clock, first)? {
+        Ok(tokens) => recipe.template_tokens = Some(tokens),
+        Err(why) if !args.quiet => {
+            say(format_args!("{why}; lengths are those of the texts, without what its chat template adds"));
+        }
+        Err(_) => {}
+    }
+    Ok(())
 }
 
 /// Runs the command.

@@ -3,16 +3,16 @@
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
-use tics_record::{Clock, LoadModel};
-use tics_trace::{OpenOptions, Scale, Selection, Trace};
+use tics_record::{Clock, LoadModel, PromptSource};
+use tics_trace::{Format, OpenOptions, Scale, Selection, ServeGen, Trace};
 
 use crate::cli::{ReplayArgs, RunArgs};
-use crate::commands::probe::probe_first;
-use crate::commands::trace::print;
+use crate::commands::probe::prepare;
+use crate::commands::trace::{open_options, print};
 use crate::outcome::{Failed, OrStatus, USAGE, failed, worst};
 use crate::play::{Origin, Plan, Played, play};
 use crate::progress::say;
-use crate::prompts::{Feed, TokenizerChoice};
+use crate::prompts::{Feed, Recipe, Salts, TokenizerChoice, follow, too_short};
 use crate::server::Server;
 
 /// Runs the command: one run a scale, one table at the end.
@@ -32,15 +32,14 @@ pub fn play_scales(args: &ReplayArgs) -> Result<Vec<Played>, Failed> {
         ));
     }
     let tokenizer = TokenizerChoice::load(&args.prompts)?;
+    let salts = Salts::new(&args.served, origin.unix_ns)?;
     let options = OpenOptions {
-        format: args.format,
-        skip_bad_rows: args.skip_bad_rows,
         count_tokens: Some(tokenizer.counter()),
-        ..OpenOptions::default()
+        servegen: ServeGen { seed: args.prompts.seed, window: args.window },
+        ..open_options(&args.format)
     };
     let trace = Trace::open(&args.trace, &options).or_status(USAGE)?;
-    report_skipped(&trace, args.run.quiet);
-    let maker = Arc::new(tokenizer.maker(&args.prompts)?);
+    report_left_out(&trace, args.run.quiet);
     let selection = |scale| Selection {
         window: args.window,
         sample: args.sample,
@@ -53,16 +52,29 @@ pub fn play_scales(args: &ReplayArgs) -> Result<Vec<Played>, Failed> {
     for scale in scales {
         trace.schedule(&selection(*scale)).or_status(USAGE)?;
     }
+    let maker = tokenizer.maker(&args.prompts)?;
+    let (maker, prefixes) = follow(maker, &trace, args.prefixes, &args.prompts, args.run.quiet)?;
+    let recipe = Recipe { maker: Arc::new(maker), prefixes, template_tokens: None };
+    let mut recipe = recipe.salted(salts.of_run(0));
+    let given = brings_all_texts(&trace);
     let server = Server::find(&args.target, &clock)?;
-    if !args.run.no_probe {
-        probe_first(&server, &maker, &clock)?;
+    prepare(&server, &mut recipe, &clock, &args.run, args.served.raw_lengths || given)?;
+    if let (Some(tokens @ 1..), Some(scale), false) = (recipe.template_tokens, scales.first(), args.run.quiet)
+    {
+        // Whatever the scale, the requests are the same.
+        let schedule = trace.schedule(&selection(*scale)).or_status(USAGE)?;
+        if let Some(text) = too_short(schedule, tokens)? {
+            say(format_args!("{}: {text}", trace.path()));
+        }
     }
     let mut played = Vec::new();
-    for scale in scales {
-        let plan = plan(args, &trace, *scale, scales.len() > 1, &tokenizer);
+    for (number, scale) in scales.iter().enumerate() {
+        let recipe = recipe.salted(salts.of_run(number));
+        let prompts = tokenizer.describe(&args.prompts, Some(&recipe).filter(|_| !given));
+        let plan = plan(args, &trace, *scale, scales.len() > 1, prompts);
         let feed = |run: &str| {
             let schedule = trace.schedule(&selection(*scale)).or_status(USAGE)?;
-            Ok(Feed::new(schedule, Arc::clone(&maker), Arc::clone(&server.template), run))
+            Ok(Feed::new(schedule, recipe.clone(), Arc::clone(&server.template), run))
         };
         let one = play(&plan, &args.run, origin, &server, &feed)?;
         let interrupted = one.interrupted;
@@ -74,14 +86,25 @@ pub fn play_scales(args: &ReplayArgs) -> Result<Vec<Played>, Failed> {
     Ok(played)
 }
 
-fn report_skipped(trace: &Trace, quiet: bool) {
-    let skipped = trace.source().skipped;
-    if skipped > 0 && !quiet {
-        say(format_args!("{}: {skipped} rows were not valid and are left out", trace.path()));
+/// Whether every row of the trace's format has the text that it sends.
+fn brings_all_texts(trace: &Trace) -> bool {
+    matches!(trace.index().format, Format::Prompts | Format::Payload | Format::ShareGpt)
+}
+
+fn report_left_out(trace: &Trace, quiet: bool) {
+    let (path, index) = (trace.path(), trace.index());
+    if index.skipped > 0 && !quiet {
+        say(format_args!("{path}: {} rows were not valid and are left out", index.skipped));
+    }
+    if index.failed > 0 && !quiet {
+        let failed = index.failed;
+        say(format_args!(
+            "{path}: {failed} requests failed in the original and are left out (--keep-failed)"
+        ));
     }
 }
 
-fn plan(args: &ReplayArgs, trace: &Trace, scale: Scale, several: bool, tokenizer: &TokenizerChoice) -> Plan {
+fn plan(args: &ReplayArgs, trace: &Trace, scale: Scale, several: bool, prompts: PromptSource) -> Plan {
     let stem = args.trace.file_stem().filter(|_| args.trace.as_os_str() != "-");
     let stem = stem.map_or_else(|| "replay".to_owned(), |s| s.to_string_lossy().into_owned());
     let mut name = args.run.name.clone().unwrap_or_else(|| stem.clone());
@@ -102,7 +125,7 @@ fn plan(args: &ReplayArgs, trace: &Trace, scale: Scale, several: bool, tokenizer
         window: args.window,
         limit: args.limit,
         trace: Some(trace.source()),
-        prompts: tokenizer.describe(&args.prompts, false),
+        prompts,
     }
 }
 

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use tics_sim::{ApiKey, BatchOptions, HeadTiming, Sim, SimOptions, Timetable};
+use tics_sim::{ApiKey, BatchOptions, HeadTiming, PrefixCache, Sim, SimOptions, Timetable};
 
 use crate::cli::{Dialect, SimArgs};
 use crate::cpu;
@@ -63,6 +63,9 @@ fn options(args: &SimArgs) -> Result<SimOptions, Failed> {
         models: args.model.iter().filter(|m| !m.is_empty()).cloned().collect(),
         api_key,
         template_tokens: args.template_tokens,
+        prefix_cache: args
+            .prefix_cache
+            .map(|block_tokens| PrefixCache { block_tokens, capacity_blocks: args.cache_blocks }),
         eos_after: args.eos_after,
         textless_every: args.textless_every,
         event_padding: args.event_padding,

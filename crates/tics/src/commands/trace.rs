@@ -1,4 +1,7 @@
-//! `tics trace info|check`.
+//! `tics trace info|check|convert|synth`.
+
+mod convert;
+mod synth;
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -7,33 +10,68 @@ use std::os::unix::fs::FileTypeExt;
 
 use anyhow::Context;
 use nix::errno::Errno;
-use tics_trace::{OpenOptions, Trace};
+use tics_trace::{Format, OpenOptions, ServeGen, Trace};
 
-use crate::cli::{TraceCommand, TraceFileArgs};
-use crate::outcome::{Failed, MISSED, OrStatus, RUN_DIR, USAGE};
+use crate::cli::{FormatArgs, TraceCommand, TraceInputArgs};
+use crate::outcome::{Failed, MISSED, OrStatus, RUN_DIR, USAGE, failed};
+use crate::prompts::TokenizerChoice;
 
 /// Runs the command.
 pub fn run(command: &TraceCommand) -> Result<u8, Failed> {
     match command {
         TraceCommand::Info(args) => {
-            let info = open(args)?.info().or_status(USAGE)?;
+            let info = open(&args.input)?.info().or_status(USAGE)?;
             let text = if args.json { json(&info)? } else { info.render() };
             print(&text)?;
             Ok(0)
         }
         TraceCommand::Check(args) => {
-            let report = open(args)?.check().or_status(USAGE)?;
+            let report = open(&args.input)?.check().or_status(USAGE)?;
             let text = if args.json { json(&report)? } else { report.render() };
             print(&text)?;
             Ok(if report.is_sound() { 0 } else { MISSED })
         }
+        TraceCommand::Convert(args) => convert::run(args),
+        TraceCommand::Synth(args) => synth::run(args),
     }
 }
 
-fn open(args: &TraceFileArgs) -> Result<Trace, Failed> {
-    let options =
-        OpenOptions { format: args.format, skip_bad_rows: args.skip_bad_rows, ..OpenOptions::default() };
-    Trace::open(&args.trace, &options).or_status(USAGE)
+/// What `args` say of how a trace is read.
+pub fn open_options(args: &FormatArgs) -> OpenOptions {
+    OpenOptions {
+        format: args.format,
+        skip_bad_rows: args.skip_bad_rows,
+        block_size: args.block_size,
+        keep_failed: args.keep_failed,
+        fields: args.field.clone(),
+        ..OpenOptions::default()
+    }
+}
+
+/// Opens the trace of `args`.
+fn open(args: &TraceInputArgs) -> Result<Trace, Failed> {
+    let counter = match &args.tokenizer {
+        Some(source) => Some(TokenizerChoice::named(Some(source))?.counter()),
+        None => None,
+    };
+    let options = OpenOptions {
+        count_tokens: counter,
+        servegen: ServeGen { seed: args.seed.unwrap_or_default(), window: args.window },
+        ..open_options(&args.format)
+    };
+    let trace = Trace::open(&args.trace, &options).or_status(USAGE)?;
+    let format = trace.index().format;
+    let drawn = [("--window", args.window.is_some()), ("--seed", args.seed.is_some())];
+    match drawn.into_iter().find(|(_, given)| *given && format != Format::ServeGen) {
+        Some((flag, _)) => Err(failed(
+            USAGE,
+            format!(
+                "{}: {flag} is for ServeGen's parameters, and this trace is in the format {format}",
+                trace.path()
+            ),
+        )),
+        None => Ok(trace),
+    }
 }
 
 fn json<T: serde::Serialize>(value: &T) -> Result<String, Failed> {
