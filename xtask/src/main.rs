@@ -3,12 +3,16 @@
 //! One table of commands, each a function from its arguments to an exit status. Nothing here is needed to
 //! use Tics; everything a contributor or a check runs goes through here, so that it is the same everywhere.
 
+mod bench;
 mod ci;
+mod criterion;
 mod generated;
 mod graph;
+mod instructions;
 mod layers;
 mod project;
 mod repository;
+mod targets;
 mod tasks;
 
 use std::process::ExitCode;
@@ -20,7 +24,7 @@ struct Command {
     run: fn(&[String]) -> anyhow::Result<ExitCode>,
 }
 
-const COMMANDS: [Command; 6] = [
+const COMMANDS: [Command; 8] = [
     Command {
         name: "replay",
         args: "[ARGS]",
@@ -56,6 +60,18 @@ const COMMANDS: [Command; 6] = [
         args: "[--check]",
         does: "write the embedded tokenizer, or only compare it",
         run: |args| generated::run(generated::Kind::Tokenizer, args),
+    },
+    Command {
+        name: "bench",
+        args: "[--quick] [--pairs N] [PART…]",
+        does: "measure, compare with the targets and write BENCHMARKS.md",
+        run: bench::run,
+    },
+    Command {
+        name: "instructions",
+        args: "[--write]",
+        does: "count instructions of the timed path under callgrind, compare with the limits",
+        run: instructions::run,
     },
 ];
 

@@ -28,7 +28,7 @@ pub(crate) fn replay(args: &[String]) -> anyhow::Result<ExitCode> {
 }
 
 /// Builds the binary and returns where it is: the target folder can be anywhere.
-fn build_release(root: &Path) -> anyhow::Result<PathBuf> {
+pub(crate) fn build_release(root: &Path) -> anyhow::Result<PathBuf> {
     let build = Shown::cargo("build --release --locked --package tics");
     println!("$ {build}");
     let build = build.args(&["--message-format=json-render-diagnostics".to_owned()]);
