@@ -16,7 +16,15 @@ const WIDEST: usize = 160;
 /// - Counts are printed in full where the line allows it.
 pub fn status_line(snapshot: &Snapshot, history: &History) -> String {
     let full = line(snapshot, history, format::count);
-    if format::width(&full) <= WIDEST { full } else { line(snapshot, history, format::count_short) }
+    if format::width(&full) <= WIDEST {
+        return full;
+    }
+    let short = line(snapshot, history, format::count_short);
+    if format::width(&short) <= WIDEST {
+        return short;
+    }
+    // Only figures that no run reaches are so wide.
+    short.chars().take(WIDEST - 1).chain(['…']).collect()
 }
 
 fn line(snapshot: &Snapshot, history: &History, count: fn(u64) -> String) -> String {
