@@ -37,6 +37,7 @@ fn steps() -> Vec<Step> {
         check("graph", "the crate graph keeps to the layers", graph::violations),
         run("samples", Shown::cargo("xtask samples --check")),
         run("tokenizer", Shown::cargo("xtask tokenizer --check")),
+        run("instructions", Shown::cargo("xtask instructions")),
         run("offline-fmt", offline("fmt --check")),
         run("offline-build", offline("build --locked")),
         run("offline-clippy", offline("clippy --locked --all-targets -- -D warnings")),
