@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Limited};
 use tics_record::{Outcome, RequestRecord, Stamp};
 
 use crate::connection::{Connection, Connector, fresh_enough, request};
@@ -42,6 +42,13 @@ impl std::fmt::Debug for Connection {
     }
 }
 
+/// A request is armed anew so often when its connection is lost before it is due. Beyond that it is the
+/// server's way, and trying on would only be a storm of connections.
+const LOST_AT_MOST: u32 = 3;
+
+/// Longest answer to a plain GET.
+const LONGEST_ANSWER: usize = 16 << 20;
+
 impl Client {
     /// A client over `connector`. `ids` numbers the connections of the whole run.
     pub fn new(connector: Connector, ids: Arc<AtomicU64>, reuse: ReusePolicy) -> Self {
@@ -69,6 +76,7 @@ impl Client {
         let clock = self.connector.clock();
         let mut reconnected = false;
         let mut fresh = false;
+        let mut lost = 0;
         loop {
             let mut connection = match self.acquire(fresh).await {
                 Ok(connection) => connection,
@@ -98,7 +106,11 @@ impl Client {
                     self.release(connection);
                     return;
                 }
-                Received::Withdrawn => fresh = true,
+                Received::Withdrawn if lost == LOST_AT_MOST => {
+                    let detail = "the server closes every connection before the request is sent";
+                    return fail(record, Failure::new(Outcome::Reset, detail), clock.now());
+                }
+                Received::Withdrawn => (fresh, lost) = (true, lost + 1),
                 Received::Stale(_) => (fresh, reconnected) = (true, true),
             }
         }
@@ -168,13 +180,16 @@ impl Client {
             .await
             .map_err(|e| Failure::from_hyper(&e, false))?;
             let status = response.status().as_u16();
-            let mut collect = std::pin::pin!(response.into_body().collect());
+            let mut collect = std::pin::pin!(Limited::new(response.into_body(), LONGEST_ANSWER).collect());
             let body = std::future::poll_fn(|cx| {
                 connection.poll_conn(cx);
                 collect.as_mut().poll(cx)
             })
             .await
-            .map_err(|e| Failure::from_hyper(&e, true))?;
+            .map_err(|error| match error.downcast_ref::<hyper::Error>() {
+                Some(error) => Failure::from_hyper(error, true),
+                None => Failure::new(Outcome::Truncated, format!("its answer to {path}: {error}")),
+            })?;
             Ok((status, body.to_bytes()))
         };
         tokio::time::timeout(limit.into(), run).await.map_err(|_| {

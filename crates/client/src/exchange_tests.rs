@@ -548,3 +548,42 @@ fn what_the_server_says_of_its_connections_is_heeded() {
         assert_eq!(ids, [2, 3, 4]);
     });
 }
+
+/// A server that closes each connection while a request waits on it gets a few tries, not a storm.
+#[test]
+fn connections_that_are_always_lost_while_armed_end_the_request() {
+    run(|| async {
+        let peer = Peer::new(Limits::default());
+        let (exchange, mut record) = exchange(1);
+        let mut seen = Seen::default();
+        let triggers = RefCell::new(0);
+        let mut future = Box::pin(
+            peer.client.exchange(&exchange, &mut record, &mut seen, |_, _| *triggers.borrow_mut() += 1),
+        );
+        for attempt in 1..=4 {
+            drive(future.as_mut(), || *triggers.borrow() == attempt).await;
+            drop(peer.accept());
+        }
+        drive(future.as_mut(), || false).await;
+        drop(future);
+        assert_eq!((record.outcome, record.sent, *triggers.borrow()), (Outcome::Reset, None, 4));
+        assert!(record.detail.unwrap().contains("closes every connection"));
+    });
+}
+
+#[test]
+fn an_error_without_end_is_given_up() {
+    let record = outcome_of(Limits::default(), 1, |stream| {
+        let head = "HTTP/1.1 500 No\r\ntransfer-encoding: chunked\r\n\r\n";
+        let mut stream = stream.try_clone().unwrap();
+        std::thread::spawn(move || {
+            let piece = chunk(&"x".repeat(50_000));
+            let mut going = stream.write_all(head.as_bytes());
+            while going.is_ok() {
+                going = stream.write_all(piece.as_bytes());
+            }
+        });
+    });
+    assert_eq!(record.outcome, Outcome::HttpStatus);
+    assert!(record.detail.unwrap().starts_with("500: xxx"));
+}

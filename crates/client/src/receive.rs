@@ -41,6 +41,9 @@ pub(crate) enum Received {
 /// Bytes kept of a body that is no stream, for the error line.
 const KEPT: usize = 8 << 10;
 
+/// An error's body is read so far, so that its connection can be kept; one that goes on is given up.
+const LONGEST_ERROR: usize = 1 << 20;
+
 /// The state of one response being read.
 struct Reader<'a, O> {
     wire: Arc<Wire>,
@@ -58,6 +61,8 @@ struct Reader<'a, O> {
     seen_done: bool,
     error: Option<String>,
     kept: Vec<u8>,
+    /// Bytes of a body that is no stream.
+    error_bytes: usize,
 }
 
 impl Connection {
@@ -82,6 +87,7 @@ impl Connection {
             seen_done: false,
             error: None,
             kept: Vec::new(),
+            error_bytes: 0,
         };
         let wait = limits.first_byte.min(limits.total);
         let mut alarm = std::pin::pin!(tokio::time::sleep(wait.into()));
@@ -197,7 +203,12 @@ impl<O: Observer> Reader<'_, O> {
             self.kept.extend_from_slice(&data[..data.len().min(room)]);
         }
         if self.record.status != Some(200) {
-            return Ok(());
+            self.error_bytes += data.len();
+            return if self.error_bytes <= LONGEST_ERROR {
+                Ok(())
+            } else {
+                Err(Failure::new(Outcome::HttpStatus, "an error whose body does not end"))
+            };
         }
         let mut parser = std::mem::take(&mut self.parser);
         let result = parser.feed(data, |name, data| self.event(name, data, at, read));
