@@ -122,6 +122,11 @@ fn counts(out: &mut String, summary: &Summary) {
         r.long,
         r.failed
     );
+    // A request that never got a connection was sent as far as the schedule goes, and has no instant.
+    let unconnected = r.sent.saturating_sub(summary.lateness_us.n);
+    if unconnected > 0 {
+        let _ = write!(text, "; {unconnected} of the sent never got a connection");
+    }
     if r.lost > 0 {
         let _ = write!(text, "; {} LOST", r.lost);
     }

@@ -110,6 +110,17 @@ fn a_good_run() {
 }
 
 #[test]
+fn a_request_without_a_connection_is_not_shown_as_one_that_left() {
+    let mut refused = failed(1, Outcome::Refused, None, "cannot connect");
+    refused.sent = None;
+    let text = render(&summary(&[answered(0), refused], 2, Some(closing(false))), &run(2));
+    // As the layout may have broken the line anywhere.
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(text.contains("2 sent, 0 not sent") && text.contains("1 of the sent never got a"), "{text}");
+    assert!(!render(&good(), &run(20)).contains("never got a"));
+}
+
+#[test]
 fn a_run_with_failures() {
     let mut records: Vec<_> = (0..12).map(answered).collect();
     // No usage, so ITL is known for a part; one that was cut short; a tester that was busy.

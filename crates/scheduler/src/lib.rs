@@ -26,6 +26,7 @@ mod pacer;
 mod place;
 mod run;
 mod shot;
+mod state;
 mod worker;
 
 #[cfg(test)]

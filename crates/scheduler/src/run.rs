@@ -1,12 +1,10 @@
 //! The run: one loop that owns its state, from the first due instant to the last end.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
-use tics_record::{Clock, Nanos, Phase, Stamp};
+use tics_record::{Clock, Nanos, Stamp};
 use tokio::sync::watch;
 
 use crate::exchange::{Exchanger, ExchangerFactory, Planned, Ready};
@@ -15,7 +13,8 @@ use crate::live::Live;
 use crate::pacer::PacerInbox;
 use crate::place::{self, Places};
 use crate::shot::{Report, Shooter};
-use crate::worker::{self, Assigned, Common, Stage, Worker};
+use crate::state::State;
+use crate::worker::{self, Common, Stage, Worker};
 
 /// How a run goes.
 #[derive(Debug, Clone, Copy)]
@@ -139,14 +138,6 @@ impl<J> RunHandle<J> {
     }
 }
 
-/// How far ahead of its due instant a request is armed, as a rule.
-const ARM_AHEAD: Nanos = Nanos::from_millis(250);
-/// How much earlier for every request that is due in the same stretch: the time it takes to open a
-/// connection and to arm.
-const ARM_EACH: Nanos = Nanos::from_micros(250);
-/// How far ahead at the most: an armed connection is an idle one, and servers close those after 5 s.
-const ARM_AT_MOST: Nanos = Nanos::from_secs(2);
-
 impl<F: ExchangerFactory> Run<F> {
     /// A run; `live` has as many parts as it shall have workers, `reports` gets every request.
     pub fn new(
@@ -209,54 +200,21 @@ impl<F: ExchangerFactory> Run<F> {
         let epoch = self.clock.now().plus(self.options.lead);
         self.live.set_epoch(epoch);
         started(epoch);
-        let mut state = State {
-            options: self.options,
-            epoch,
-            clock: self.clock,
-            live: self.live,
-            jobs: workers.iter().map(|w| w.jobs.clone()).collect(),
-            load: vec![0; workers.len()],
-            waiting: VecDeque::new(),
-            slots: VecDeque::new(),
-            fed: Fed::Going,
-            stage: announce,
-            drain_until: None,
-            ended: 0,
-            broken: false,
-            lost: false,
-        };
-        if let Some(concurrency) = state.options.concurrency {
-            // A slot is an instant from which a request may be in flight: at first, the epoch.
-            state.slots = (0..concurrency).map(|_| epoch).collect();
-        }
+        let jobs = workers.iter().map(|w| w.jobs.clone()).collect();
+        let mut state = State::new(self.options, epoch, self.clock, self.live, jobs, announce);
         state.run(&self.messages, || pacer.drop_all());
         budget.close();
         pacer.stop();
-        let end = state.clock.now();
-        state.live.set_phase(Phase::Finished);
-        let (max_in_flight, max_queued) = state.live.peaks();
-        let interrupted = state.drain_until.is_some();
-        let broken = state.broken;
-        let feed_error = match std::mem::replace(&mut state.fed, Fed::All) {
-            Fed::Failed(error) => Some(error),
-            Fed::Going | Fed::All => None,
-        };
-        state.live.set_never_sent(state.options.scheduled.saturating_sub(state.ended));
+        let ended = state.finish();
         drop(state);
         drop(self.messages);
-        let broken = !join(workers, pacer_thread, feeder) || broken;
+        let whole = join(workers, pacer_thread, feeder);
         drop(refuse);
-        let (pacer_spun, refused) = (pacer.spun(), refused.iter().collect());
         Ok(RunEnd {
-            epoch,
-            end,
-            interrupted,
-            broken,
-            feed_error,
-            max_in_flight,
-            max_queued,
-            pacer_spun,
-            refused,
+            broken: ended.broken || !whole,
+            pacer_spun: pacer.spun(),
+            refused: refused.iter().collect(),
+            ..ended
         })
     }
 }
@@ -294,176 +252,5 @@ impl<J> Drop for TellPanic<J> {
         if std::thread::panicking() {
             let _over = self.0.send(Message::ThreadLost);
         }
-    }
-}
-
-/// How far the schedule has been read.
-enum Fed {
-    Going,
-    All,
-    Failed(String),
-}
-
-/// What the loop owns.
-struct State<J> {
-    options: RunOptions,
-    epoch: Stamp,
-    clock: Arc<dyn Clock>,
-    live: Arc<Live>,
-    jobs: Vec<tokio::sync::mpsc::UnboundedSender<Assigned<J>>>,
-    /// Requests on each worker.
-    load: Vec<u64>,
-    /// Requests made and not yet assigned, in the order of their due instants.
-    waiting: VecDeque<Ready<J>>,
-    /// Closed loop: free places in flight, and since when.
-    slots: VecDeque<Stamp>,
-    fed: Fed,
-    stage: watch::Sender<Stage>,
-    drain_until: Option<Stamp>,
-    ended: u64,
-    broken: bool,
-    /// A thread is gone, so not everything that was assigned will end.
-    lost: bool,
-}
-
-impl<J> State<J> {
-    fn run(&mut self, messages: &Receiver<Message<J>>, drop_armed: impl Fn()) {
-        loop {
-            let wait = self.step();
-            if self.is_over() {
-                return;
-            }
-            let message = match wait {
-                None => messages.recv().map_err(|_| RecvTimeoutError::Disconnected),
-                Some(wait) => messages.recv_timeout(wait),
-            };
-            match message {
-                Ok(message) => self.hear(message, &drop_armed),
-                Err(RecvTimeoutError::Timeout) => {}
-                // The feeder, the workers and the handle are all gone: nothing can happen any more.
-                Err(RecvTimeoutError::Disconnected) => return,
-            }
-            while let Ok(message) = messages.try_recv() {
-                self.hear(message, &drop_armed);
-            }
-        }
-    }
-
-    /// Assigns what it is time for. Returns how long nothing happens by itself; `None` for ever.
-    fn step(&mut self) -> Option<Duration> {
-        let now = self.clock.now();
-        if let Some(until) = self.drain_until {
-            let Some(left) = until.since(now).filter(|l| *l > Nanos::ZERO) else {
-                self.stage.send_replace(Stage::Cancelled);
-                return None;
-            };
-            return (*self.stage.borrow() != Stage::Cancelled).then(|| left.into());
-        }
-        if now >= self.epoch {
-            self.live.set_phase(Phase::Running);
-        }
-        if self.options.concurrency.is_some() { self.fill_slots() } else { self.arm_ahead(now) }
-    }
-
-    fn fill_slots(&mut self) -> Option<Duration> {
-        while let (Some(_), Some(_)) = (self.slots.front(), self.waiting.front()) {
-            let (Some(due), Some(ready)) = (self.slots.pop_front(), self.waiting.pop_front()) else { break };
-            self.assign(due, ready);
-        }
-        let now = self.clock.now();
-        self.epoch.since(now).filter(|l| *l > Nanos::ZERO).map(Into::into)
-    }
-
-    fn arm_ahead(&mut self, now: Stamp) -> Option<Duration> {
-        while let Some(ready) = self.waiting.front() {
-            let due = self.epoch.plus(ready.planned.due);
-            let early = due.since(now).unwrap_or_default();
-            let ahead = self.ahead(due);
-            if early > ahead {
-                let to_epoch = self.epoch.since(now).filter(|l| *l > Nanos::ZERO);
-                let wait = early.saturating_minus(ahead);
-                return Some(to_epoch.map_or(wait, |e| e.min(wait)).into());
-            }
-            let Some(ready) = self.waiting.pop_front() else { break };
-            self.assign(due, ready);
-        }
-        self.epoch.since(now).filter(|l| *l > Nanos::ZERO).map(Into::into)
-    }
-
-    /// How far ahead the next request is armed: the more requests are due soon after it, the earlier.
-    fn ahead(&self, due: Stamp) -> Nanos {
-        let horizon = due.plus(ARM_AHEAD);
-        let soon =
-            self.waiting.partition_point(|r| self.epoch.plus(r.planned.due) <= horizon).min(1 << 20) as u64;
-        ARM_AHEAD
-            .plus(Nanos::new(soon * ARM_EACH.as_nanos() / self.jobs.len().max(1) as u64))
-            .min(ARM_AT_MOST)
-    }
-
-    /// Gives a request to the worker that has the fewest.
-    fn assign(&mut self, due: Stamp, ready: Ready<J>) {
-        let Some((worker, load)) = self.load.iter_mut().enumerate().min_by_key(|(_, load)| **load) else {
-            return;
-        };
-        *load += 1;
-        // A worker's thread ends only after this loop.
-        let _sent = self.jobs[worker].send(Assigned { due, ready });
-    }
-
-    fn hear(&mut self, message: Message<J>, drop_armed: &impl Fn()) {
-        match message {
-            Message::Ready(ready) => {
-                if self.drain_until.is_none() {
-                    self.waiting.push_back(*ready);
-                }
-            }
-            Message::Fed(error) => self.fed = error.map_or(Fed::All, Fed::Failed),
-            Message::Broken { worker } => {
-                self.load[worker] -= 1;
-                self.broken = true;
-                self.stop(Control::Cancel, drop_armed);
-            }
-            Message::ThreadLost => {
-                self.broken = true;
-                self.lost = true;
-                self.stop(Control::Cancel, drop_armed);
-            }
-            Message::Ended { worker, end } => {
-                self.load[worker] -= 1;
-                self.ended += 1;
-                if self.options.concurrency.is_some() {
-                    self.slots.push_back(end);
-                }
-            }
-            Message::Control(control) => self.stop(control, drop_armed),
-        }
-    }
-
-    fn stop(&mut self, control: Control, drop_armed: &impl Fn()) {
-        let now = self.clock.now();
-        let drain = match control {
-            Control::Stop => self.options.drain,
-            Control::Cancel => Nanos::ZERO,
-        };
-        let until = now.plus(drain);
-        let until = self.drain_until.map_or(until, |earlier| earlier.min(until));
-        self.drain_until = Some(until);
-        self.live.set_drain_until(until);
-        self.live.set_phase(Phase::Draining);
-        self.waiting.clear();
-        drop_armed();
-        self.stage.send_if_modified(|stage| {
-            let next = if control == Control::Cancel { Stage::Cancelled } else { Stage::Draining };
-            let changed = next > *stage;
-            *stage = next.max(*stage);
-            changed
-        });
-    }
-
-    fn is_over(&self) -> bool {
-        let idle = self.load.iter().all(|load| *load == 0);
-        let no_more =
-            self.drain_until.is_some() || (!matches!(self.fed, Fed::Going) && self.waiting.is_empty());
-        self.lost || (idle && no_more)
     }
 }

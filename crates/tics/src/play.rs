@@ -80,35 +80,16 @@ pub fn play(
     make_feed: MakeFeed<'_>,
 ) -> Result<Played, Failed> {
     let clock: Arc<dyn Clock> = Arc::new(origin.clock);
-    let started_ns = origin.unix_ns + clock.now().as_nanos();
-    let (_, start) = wall_time(started_ns);
+    let (_, start) = wall_time(origin.unix_ns + clock.now().as_nanos());
     let dir = RunDir::create(args.run_dir.as_deref(), &start, &plan.name)?;
     let feed = make_feed(&dir.name)?;
     let totals = feed.schedule.totals();
     let workers = worker_count(args);
-    let live_totals = Totals {
-        scheduled: totals.scheduled,
-        input_tokens: totals.input_tokens,
-        output_tokens: totals.output_tokens,
-    };
-    let live = Arc::new(Live::new(live_totals, workers));
+    let live = Arc::new(Live::new(live_totals(totals), workers));
     let (reports, reported) = channel();
-    let options = RunOptions {
-        scheduled: totals.scheduled,
-        concurrency: plan.concurrency,
-        lookahead: args.lookahead,
-        lead: LEAD,
-        drain: nanos(args.drain),
-        pin: args.pin,
-        realtime: args.realtime,
-    };
-    let run = Run::new(
-        options,
-        Arc::clone(&clock),
-        HttpFactory(server.connections.clone()),
-        Arc::clone(&live),
-        reports,
-    );
+    let factory = HttpFactory(server.connections.clone());
+    let run =
+        Run::new(run_options(plan, args, totals), Arc::clone(&clock), factory, Arc::clone(&live), reports);
     let handle = run.handle();
     let stop = handle.clone();
     let cpu_before = cpu::of_process();
@@ -117,24 +98,10 @@ pub fn play(
         dir.start_journal(reported, Arc::clone(&clock), when, move || stop.control(Control::Stop))?;
     let interruption = Interruption::default();
     let _listener = Listener::start(interruption.clone(), obey(&handle)).or_status(SERVER)?;
-    let show = Show {
-        live: Arc::clone(&live),
-        clock: Arc::clone(&clock),
-        title: Title {
-            run: dir.name.clone(),
-            url: server.description.url.clone(),
-            model: server.model.clone(),
-            load: plan.title.clone(),
-        },
-        span: (plan.model == LoadModel::OpenLoop).then_some(totals.span),
-    };
+    let show = Show { live, clock, title: title(plan, &dir, server), span: open_span(plan, totals) };
     let (by_key, obeyed) = (interruption.clone(), obey(&handle));
     let progress = Progress::start(show, args, move || obeyed(by_key.note(INTERRUPTED))).or_status(SERVER)?;
-    let mut description = describe(plan, origin, &dir, server, workers);
-    description.load.scheduled = totals.scheduled;
-    description.load.input_tokens = totals.input_tokens;
-    description.load.output_tokens = totals.output_tokens;
-    description.load.span_ns = totals.span.as_nanos();
+    let mut description = describe(plan, origin, &dir, server, workers, totals);
     let written = Cell::new(Ok(()));
     let end = run.play(feed, |epoch: Stamp| {
         description.load.epoch = epoch;
@@ -161,6 +128,37 @@ pub fn play(
         played.status = INTERNAL;
     }
     Ok(played)
+}
+
+fn live_totals(totals: tics_trace::Totals) -> Totals {
+    let tics_trace::Totals { scheduled, input_tokens, output_tokens, .. } = totals;
+    Totals { scheduled, input_tokens, output_tokens }
+}
+
+fn run_options(plan: &Plan, args: &RunArgs, totals: tics_trace::Totals) -> RunOptions {
+    RunOptions {
+        scheduled: totals.scheduled,
+        concurrency: plan.concurrency,
+        lookahead: args.lookahead,
+        lead: LEAD,
+        drain: nanos(args.drain),
+        pin: args.pin,
+        realtime: args.realtime,
+    }
+}
+
+fn title(plan: &Plan, dir: &RunDir, server: &Server) -> Title {
+    Title {
+        run: dir.name.clone(),
+        url: server.description.url.clone(),
+        model: server.model.clone(),
+        load: plan.title.clone(),
+    }
+}
+
+/// How long sending takes, where the schedule fixes it.
+fn open_span(plan: &Plan, totals: tics_trace::Totals) -> Option<Nanos> {
+    (plan.model == LoadModel::OpenLoop).then_some(totals.span)
 }
 
 /// What is left to do when everything has ended.
@@ -202,7 +200,14 @@ fn obey<J: Send + 'static>(handle: &RunHandle<J>) -> impl Fn(Wish) + Send + 'sta
     }
 }
 
-fn describe(plan: &Plan, origin: Origin, dir: &RunDir, server: &Server, workers: usize) -> RunDescription {
+fn describe(
+    plan: &Plan,
+    origin: Origin,
+    dir: &RunDir,
+    server: &Server,
+    workers: usize,
+    totals: tics_trace::Totals,
+) -> RunDescription {
     let (started, _) = wall_time(origin.unix_ns);
     RunDescription {
         format: RUN_FORMAT,
@@ -215,10 +220,10 @@ fn describe(plan: &Plan, origin: Origin, dir: &RunDir, server: &Server, workers:
         target: server.description.clone(),
         load: Load {
             model: plan.model,
-            scheduled: 0,
-            input_tokens: 0,
-            output_tokens: 0,
-            span_ns: 0,
+            scheduled: totals.scheduled,
+            input_tokens: totals.input_tokens,
+            output_tokens: totals.output_tokens,
+            span_ns: totals.span.as_nanos(),
             concurrency: plan.concurrency,
             scale: plan.scale,
             window_s: plan.window.map(|(from, to)| (from.as_secs_f64(), to.as_secs_f64())),
