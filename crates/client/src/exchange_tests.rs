@@ -161,6 +161,7 @@ fn an_armed_request_reaches_nobody_until_it_is_fired() {
         }));
         drive(future.as_mut(), || trigger.borrow().is_some()).await;
         let mut stream = peer.accept();
+        trigger.borrow().as_ref().unwrap().warm();
         stream.set_nonblocking(true).unwrap();
         let nothing = stream.read(&mut [0; 16]).unwrap_err();
         assert_eq!(nothing.kind(), std::io::ErrorKind::WouldBlock);
