@@ -34,5 +34,7 @@ pub use journal::{Closing, Header, JOURNAL_FORMAT, JournalError, JournalReader, 
 pub use live::{Gauge, LiveHistogram, LivePercentiles, Phase, Progress, Snapshot};
 pub use outcome::{LateCause, Outcome};
 pub use request::{ConnectionInfo, InputTokens, OutputTokens, ReadDelay, RequestRecord};
-pub use run::{Host, Load, LoadModel, PromptSource, RUN_FORMAT, RunDescription, Target, TraceSource};
+pub use run::{
+    Host, Load, LoadModel, PromptSource, RUN_FORMAT, RunDescription, Sessions, Target, TraceSource,
+};
 pub use time::{Clock, ManualClock, Nanos, Stamp};

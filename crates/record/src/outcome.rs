@@ -106,6 +106,8 @@ pub enum LateCause {
     ParentTurn,
     /// A worker had not finished arming it.
     Worker,
+    /// Its body was made after the turn before it had ended, and was not ready in time.
+    History,
 }
 
 impl LateCause {
@@ -118,6 +120,7 @@ impl LateCause {
             LateCause::OwnCap => "own_cap",
             LateCause::ParentTurn => "parent_turn",
             LateCause::Worker => "worker",
+            LateCause::History => "history",
         }
     }
 }

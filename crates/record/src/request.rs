@@ -76,7 +76,8 @@ pub struct RequestRecord {
     /// Session, where the trace has one.
     #[serde(default)]
     pub session: Option<String>,
-    /// When the schedule wants it sent.
+    /// When it is to be sent: the schedule's instant, or, for a turn that waits for the one before it, the
+    /// instant from which it may leave.
     #[serde(rename = "due_ns")]
     pub due: Stamp,
     /// When it was serialised and waiting.
@@ -129,6 +130,19 @@ pub struct RequestRecord {
     /// Why it was late, where the lateness is above the timer's own error.
     #[serde(default)]
     pub late_cause: Option<LateCause>,
+    /// Turn of its conversation, from 1; absent where the trace has no conversations.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub turn: Option<u32>,
+    /// Index of the turn before it, where the schedule has that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<u64>,
+    /// When that turn ended, where this one waited for it: `due` was set by it then.
+    #[serde(rename = "parent_end_ns", default, skip_serializing_if = "Option::is_none")]
+    pub parent_end: Option<Stamp>,
+    /// The schedule's own instant, where the request waited for another and has one: `due` is the later of
+    /// it and `parent_end`.
+    #[serde(rename = "scheduled_ns", default, skip_serializing_if = "Option::is_none")]
+    pub scheduled: Option<Stamp>,
 }
 
 impl RequestRecord {
@@ -156,6 +170,10 @@ impl RequestRecord {
             worker: None,
             read_delay: None,
             late_cause: None,
+            turn: None,
+            parent: None,
+            parent_end: None,
+            scheduled: None,
         }
     }
 
@@ -197,6 +215,12 @@ impl RequestRecord {
     pub fn lateness_ns(&self) -> Option<i64> {
         Some(self.sent?.signed_since(self.due))
     }
+
+    /// due - scheduled: how long the turn before it held it up. Zero where that had ended in time, `None`
+    /// where the schedule has no instant of its own for it.
+    pub fn held_up(&self) -> Option<Nanos> {
+        self.due.since(self.scheduled?)
+    }
 }
 
 #[cfg(test)]
@@ -219,6 +243,23 @@ mod tests {
         assert_eq!(record.e2e(), Some(Nanos::new(48)));
         assert_eq!(record.tpot_ns(), Some(10.0));
         assert_eq!(record.lateness_ns(), Some(2));
+    }
+
+    #[test]
+    fn turns_are_optional_and_read_back() {
+        let alone = RequestRecord::not_sent(3, Stamp::from_nanos(10));
+        let json = serde_json::to_string(&alone).unwrap();
+        assert!(!json.contains("turn") && !json.contains("parent"), "{json}");
+        let turn = RequestRecord {
+            turn: Some(2),
+            parent: Some(1),
+            parent_end: Some(Stamp::from_nanos(10)),
+            scheduled: Some(Stamp::from_nanos(4)),
+            ..alone.clone()
+        };
+        let json = serde_json::to_string(&turn).unwrap();
+        assert_eq!(serde_json::from_str::<RequestRecord>(&json).unwrap(), turn);
+        assert_eq!((alone.held_up(), turn.held_up()), (None, Some(Nanos::new(6))));
     }
 
     #[test]

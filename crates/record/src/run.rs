@@ -31,6 +31,9 @@ pub struct RunDescription {
     /// The trace, where there is one.
     #[serde(default)]
     pub trace: Option<TraceSource>,
+    /// How the turns of conversations follow each other, where the trace has conversations.
+    #[serde(default)]
+    pub sessions: Option<Sessions>,
     /// What made the prompts.
     pub prompts: PromptSource,
     /// The machine.
@@ -122,6 +125,20 @@ pub struct TraceSource {
     pub rows: u64,
     /// Rows skipped as invalid.
     pub skipped: u64,
+}
+
+/// How the turns of conversations follow each other.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Sessions {
+    /// `recorded`, `wait` or `think`.
+    pub mode: String,
+    /// Where think times come from: `recorded`, or a distribution of seconds; none in the other modes.
+    #[serde(default)]
+    pub think_time: Option<String>,
+    /// What a turn knows of the ones before it: `trace` or `live`.
+    pub history: String,
+    /// Requests that wait for the end of another.
+    pub followers: u64,
 }
 
 /// What made the prompts.

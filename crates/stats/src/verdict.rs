@@ -210,6 +210,9 @@ fn late_remedy(cause: Option<LateCause>) -> &'static str {
         Some(LateCause::Worker) => {
             "workers were too busy to prepare requests: give the tester more cores, or lower the load"
         }
+        Some(LateCause::History) => {
+            "turns were not ready when the one before them had ended: give the tester more cores, or think time"
+        }
         Some(LateCause::Pacer | LateCause::OwnCap | LateCause::ParentTurn) | None => {
             "the tester was not scheduled in time: free a core for it (no other load, no CPU limit), or run it on another machine"
         }

@@ -231,6 +231,7 @@ fn describe(
             epoch: Stamp::ORIGIN,
         },
         trace: plan.trace.clone(),
+        sessions: None,
         prompts: plan.prompts.clone(),
         host: host(workers),
     }
