@@ -198,6 +198,14 @@ impl Schedule {
         self.totals
     }
 
+    /// Where the last request's row starts in the file; `None` where it was drawn.
+    pub(crate) fn offset(&self) -> Option<u64> {
+        match &self.source {
+            Source::Trace(replay) => Some(replay.rows.offset()),
+            Source::Drawn(_) | Source::Ended => None,
+        }
+    }
+
     fn next_request(&mut self) -> Option<Result<ScheduledRequest, TraceError>> {
         let index = self.given;
         let next = match &mut self.source {

@@ -102,12 +102,25 @@ impl Trace {
             None => Order::Recorded(self.pass()),
             Some(_) => Order::Sorted { next: 0, line: Vec::new() },
         };
-        Rows { trace: Arc::clone(&self.0), order }
+        Rows { trace: Arc::clone(&self.0), order, offset: 0 }
     }
 
     /// The valid rows in the order of the file.
     pub fn rows_as_recorded(&self) -> Rows {
-        Rows { trace: Arc::clone(&self.0), order: Order::Recorded(self.pass()) }
+        Rows { trace: Arc::clone(&self.0), order: Order::Recorded(self.pass()), offset: 0 }
+    }
+
+    /// The row on `line`, which starts at `offset` in the file; read again from there.
+    pub(crate) fn row_at(&self, line: u64, offset: u64) -> Result<Row, TraceError> {
+        let (trace, mut text) = (&*self.0, Vec::new());
+        let read = read_line(&trace.source, offset, &mut text);
+        read.map_err(|source| TraceError::Read { path: trace.path.clone(), source })?;
+        let row = trace.plan.decoder.read(&text);
+        let row = row.map_err(|fault| TraceError::Row { path: trace.path.clone(), line, fault })?;
+        match trace.plan.settled.apply(row, line, &trace.options) {
+            Some(row) => Ok(row.to_row(line, trace.plan.origin)),
+            None => Err(TraceError::Changed { path: trace.path.clone(), expected: 1, found: 0 }),
+        }
     }
 
     /// The schedule of a part of the trace.
@@ -127,6 +140,8 @@ impl Trace {
 pub struct Rows {
     trace: Arc<Inner>,
     order: Order,
+    /// Where the last row starts.
+    offset: u64,
 }
 
 enum Order {
@@ -149,6 +164,11 @@ enum Step<T> {
 }
 
 impl Rows {
+    /// Where the last row starts, in bytes from the start of the file.
+    pub(crate) const fn offset(&self) -> u64 {
+        self.offset
+    }
+
     /// Hands the next valid row to `take` without copying it: line, row, zero of its time.
     pub(crate) fn next_with<T>(
         &mut self,
@@ -177,13 +197,18 @@ impl Rows {
                 Some(row) => Step::Row(take(line, row, trace.plan.origin)),
             },
         };
+        let offset = &mut self.offset;
         match &mut self.order {
-            Order::Recorded(pass) => pass.next_with(|line, row| handle(line.number, row)),
+            Order::Recorded(pass) => pass.next_with(|line, row| {
+                *offset = line.offset;
+                handle(line.number, row)
+            }),
             Order::Sorted { next, line } => {
                 let Some(entry) = trace.plan.order.as_ref().and_then(|order| order.get(*next)) else {
                     return Ok(None);
                 };
                 *next += 1;
+                *offset = entry.offset;
                 read_line(&trace.source, entry.offset, line)?;
                 Ok(Some(handle(entry.line, trace.plan.decoder.read(line))))
             }
