@@ -50,10 +50,23 @@ pub struct Planned<J> {
     pub input_tokens: u32,
     /// Tokens asked for.
     pub output_tokens: u32,
+    /// Its place in a conversation.
+    pub turn: Turn,
     /// Memory it takes, bytes: what the look-ahead is bounded by.
     pub bytes: usize,
     /// What the exchanger makes of it.
     pub job: J,
+}
+
+/// Where a request stands in its conversation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Turn {
+    /// Number of the turn, from 1.
+    pub number: Option<u32>,
+    /// Index of the request before it.
+    pub parent: Option<u64>,
+    /// Requests that wait for its end: [`Followers`](crate::Followers) knows them.
+    pub followers: u64,
 }
 
 /// A planned request and when its prompt was ready.
@@ -61,4 +74,24 @@ pub(crate) struct Ready<J> {
     pub(crate) planned: Planned<J>,
     pub(crate) at: Stamp,
     pub(crate) budget: crate::feeder::Held,
+    /// What the end of the request before it has settled, where it waited for that.
+    pub(crate) released: Option<Released>,
+}
+
+impl<J> Ready<J> {
+    /// When it is due, in a run whose schedule's zero is `epoch`.
+    pub(crate) fn due(&self, epoch: Stamp) -> Stamp {
+        self.released.map_or_else(|| epoch.plus(self.planned.due), |released| released.due)
+    }
+}
+
+/// What the end of the request before it settles for one that waited for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Released {
+    /// From when it may leave.
+    pub(crate) due: Stamp,
+    /// That end.
+    pub(crate) parent_end: Stamp,
+    /// The schedule's own instant, where it has one.
+    pub(crate) scheduled: Option<Stamp>,
 }

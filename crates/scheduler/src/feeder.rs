@@ -36,12 +36,27 @@ impl Budget {
     }
 
     /// Waits until `bytes` fit. One request always fits, however large. `None` once closed.
-    fn hold(self: &Arc<Self>, bytes: usize) -> Option<Held> {
+    pub(crate) fn hold(self: &Arc<Self>, bytes: usize) -> Option<Held> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         while !state.closed && state.held > 0 && state.held + bytes > self.limit {
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         if state.closed {
+            return None;
+        }
+        state.held += bytes;
+        Some(Held { budget: Arc::clone(self), bytes })
+    }
+
+    /// Whether less than half of it is in use.
+    pub(crate) fn has_half(&self) -> bool {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).held < self.limit / 2
+    }
+
+    /// Takes `bytes` if no more than half of the budget is in use then; never waits.
+    pub(crate) fn hold_half(self: &Arc<Self>, bytes: usize) -> Option<Held> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.closed || state.held + bytes > self.limit / 2 {
             return None;
         }
         state.held += bytes;
@@ -80,7 +95,7 @@ where
                 Ok(planned) => {
                     // Its memory is taken before the budget is asked: one request more than the limit.
                     let Some(budget) = budget.hold(planned.bytes) else { return };
-                    Message::Ready(Box::new(Ready { planned, at: clock.now(), budget }))
+                    Message::Ready(Box::new(Ready { planned, at: clock.now(), budget, released: None }))
                 }
                 Err(error) => {
                     let _run_over = out.send(Message::Fed(Some(error.to_string())));

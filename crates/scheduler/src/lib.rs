@@ -21,6 +21,7 @@
 mod clock;
 mod exchange;
 mod feeder;
+mod follow;
 mod live;
 mod pacer;
 mod place;
@@ -33,7 +34,8 @@ mod worker;
 mod run_tests;
 
 pub use clock::RealClock;
-pub use exchange::{Exchanger, ExchangerFactory, Planned};
+pub use exchange::{Exchanger, ExchangerFactory, Planned, Turn};
+pub use follow::{Follower, Followers};
 pub use live::{Live, Totals, Tracker};
 pub use run::{Control, Run, RunEnd, RunHandle, RunOptions, StartError};
 pub use shot::{Fire, Report, Shot};

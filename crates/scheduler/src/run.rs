@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
-use tics_record::{Clock, Nanos, Stamp};
+use tics_record::{Clock, Nanos, Outcome, Stamp};
 use tokio::sync::watch;
 
 use crate::exchange::{Exchanger, ExchangerFactory, Planned, Ready};
 use crate::feeder::{self, Budget};
+use crate::follow::{self, Followers, Teller};
 use crate::live::Live;
 use crate::pacer::PacerInbox;
 use crate::place::{self, Places};
@@ -51,8 +52,10 @@ pub(crate) enum Message<J> {
     Fed(Option<String>),
     Ended {
         worker: usize,
-        end: Stamp,
+        ended: Ended,
     },
+    /// Requests that will not be sent, as one before them failed.
+    Dropped(Dropped),
     /// A request's task panicked.
     Broken {
         worker: usize,
@@ -60,6 +63,25 @@ pub(crate) enum Message<J> {
     /// The pacer's or a worker's thread panicked: what it had will never end.
     ThreadLost,
     Control(Control),
+}
+
+/// A request's end, as the run's loop and those that waited for it need to know it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ended {
+    pub(crate) index: u64,
+    pub(crate) end: Stamp,
+    pub(crate) outcome: Outcome,
+    /// Requests that wait for it.
+    pub(crate) followers: u64,
+}
+
+/// What is dropped with a request that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Dropped {
+    /// Requests that waited for it.
+    pub(crate) followers: u64,
+    /// These, and all behind them.
+    pub(crate) all: u64,
 }
 
 /// How a run ended.
@@ -106,6 +128,7 @@ pub struct Run<F: ExchangerFactory> {
     tell: Sender<Message<JobOf<F>>>,
     messages: Receiver<Message<JobOf<F>>>,
     reports: Sender<Report>,
+    followers: Option<Box<dyn Followers<JobOf<F>>>>,
 }
 
 /// Controls a run from other threads.
@@ -148,7 +171,14 @@ impl<F: ExchangerFactory> Run<F> {
         reports: Sender<Report>,
     ) -> Self {
         let (tell, messages) = channel();
-        Run { options, clock, factory: Arc::new(factory), live, tell, messages, reports }
+        Run { options, clock, factory: Arc::new(factory), live, tell, messages, reports, followers: None }
+    }
+
+    /// In an open loop, also plays the requests that wait for another's end.
+    #[must_use]
+    pub fn follow(mut self, followers: Box<dyn Followers<JobOf<F>>>) -> Self {
+        self.followers = Some(followers);
+        self
     }
 
     /// A handle to stop it by.
@@ -182,7 +212,7 @@ impl<F: ExchangerFactory> Run<F> {
             clock: Arc::clone(&self.clock),
             live: Arc::clone(&self.live),
             pacer: Arc::clone(&pacer),
-            reports: self.reports,
+            reports: self.reports.clone(),
         };
         let workers = (0..self.live.workers.len())
             .map(|n| {
@@ -198,17 +228,29 @@ impl<F: ExchangerFactory> Run<F> {
         let feeder =
             feeder::start(requests, Arc::clone(&budget), Arc::clone(&self.clock), self.tell.clone())?;
         let epoch = self.clock.now().plus(self.options.lead);
+        let teller = Teller {
+            epoch,
+            clock: Arc::clone(&self.clock),
+            budget: Budget::new(self.options.lookahead),
+            out: self.tell.clone(),
+            reports: self.reports,
+        };
+        let turn_budget = Arc::clone(&teller.budget);
+        let follow = self.followers.map(|followers| follow::start(followers, teller)).transpose()?;
+        let (follow, follow_thread) = follow.unzip();
         self.live.set_epoch(epoch);
         started(epoch);
         let jobs = workers.iter().map(|w| w.jobs.clone()).collect();
         let mut state = State::new(self.options, epoch, self.clock, self.live, jobs, announce);
+        state.follow(follow);
         state.run(&self.messages, || pacer.drop_all());
         budget.close();
+        turn_budget.close();
         pacer.stop();
         let ended = state.finish();
         drop(state);
         drop(self.messages);
-        let whole = join(workers, pacer_thread, feeder);
+        let whole = join(workers, pacer_thread, [feeder].into_iter().chain(follow_thread));
         drop(refuse);
         Ok(RunEnd {
             broken: ended.broken || !whole,
@@ -234,14 +276,18 @@ fn tell_refusal(result: Option<Result<(), String>>, refuse: &Sender<String>) {
 }
 
 /// Waits for all threads; false if one of them panicked.
-fn join<J>(workers: Vec<Worker<J>>, pacer: JoinHandle<()>, feeder: JoinHandle<()>) -> bool {
+fn join<J>(
+    workers: Vec<Worker<J>>,
+    pacer: JoinHandle<()>,
+    feeders: impl Iterator<Item = JoinHandle<()>>,
+) -> bool {
     let mut fine = true;
     for worker in workers {
         drop(worker.jobs);
         fine &= worker.thread.join().is_ok();
     }
     fine &= pacer.join().is_ok();
-    fine & feeder.join().is_ok()
+    feeders.fold(fine, |fine, feeder| feeder.join().is_ok() && fine)
 }
 
 /// Tells the run's loop when the thread that holds it panics.

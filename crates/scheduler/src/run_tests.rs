@@ -8,8 +8,8 @@ use tics_record::{Clock, Event, EventClass, Nanos, Outcome, RequestRecord, Stamp
 use tokio::sync::oneshot;
 
 use crate::{
-    Control, Exchanger, ExchangerFactory, Fire, Live, Planned, RealClock, Report, Run, RunEnd, RunOptions,
-    Shot, Totals, Tracker,
+    Control, Exchanger, ExchangerFactory, Fire, Follower, Followers, Live, Planned, RealClock, Report, Run,
+    RunEnd, RunOptions, Shot, Totals, Tracker, Turn,
 };
 
 /// What a pretended server does with a request.
@@ -111,6 +111,45 @@ impl Exchanger for Pretended {
     }
 }
 
+/// Turns that wait for others, all known.
+struct Listed {
+    answers: Vec<(u64, Answer)>,
+    turns: Vec<Follower>,
+}
+
+impl Listed {
+    fn planned(&self, index: u64) -> Planned<Answer> {
+        let (due, job) = self.answers[index as usize];
+        let own = self.turns.iter().find(|turn| turn.index == index);
+        let turn = Turn {
+            number: own.map(|turn| turn.number),
+            parent: own.map(|turn| turn.parent),
+            followers: self.turns.iter().filter(|turn| turn.parent == index).count() as u64,
+        };
+        let due = Nanos::from_millis(due);
+        let (input_tokens, output_tokens, bytes) = (1, 1, 1 << 16);
+        Planned { index, due, row: None, session: None, input_tokens, output_tokens, turn, bytes, job }
+    }
+}
+
+impl Followers<Answer> for Listed {
+    fn of(&mut self, parent: u64) -> Vec<Follower> {
+        self.turns.iter().filter(|turn| turn.parent == parent).copied().collect()
+    }
+
+    fn can_be_early(&self) -> bool {
+        true
+    }
+
+    fn make(&mut self, follower: &Follower) -> Result<Planned<Answer>, String> {
+        Ok(self.planned(follower.index))
+    }
+
+    fn describe(&mut self, _: &Follower, _: &mut RequestRecord) {}
+
+    fn lost(&mut self, _: u64) {}
+}
+
 struct Played {
     end: RunEnd,
     sent: Vec<u64>,
@@ -124,6 +163,16 @@ struct Played {
 /// Plays requests due at `dues` (milliseconds); `control` may stop the run from a thread of its own.
 fn play(
     answers: &[(u64, Answer)],
+    concurrency: Option<u64>,
+    control: impl FnOnce(&dyn Fn(Control), &Live) + Send + 'static,
+) -> Played {
+    play_turns(answers, &[], concurrency, control)
+}
+
+/// The same where the requests of `turns` wait for others.
+fn play_turns(
+    answers: &[(u64, Answer)],
+    turns: &[Follower],
     concurrency: Option<u64>,
     control: impl FnOnce(&dyn Fn(Control), &Live) + Send + 'static,
 ) -> Played {
@@ -143,25 +192,13 @@ fn play(
     let factory = Factory::default();
     let (fired, peak) = (Arc::clone(&factory.fired), Arc::clone(&factory.peak));
     let run = Run::new(options, Arc::new(clock), factory, Arc::clone(&live), reports);
+    let listed = Listed { answers: answers.to_vec(), turns: turns.to_vec() };
+    let roots = (0..answers.len() as u64).filter(|i| turns.iter().all(|turn| turn.index != *i));
+    let planned: Vec<_> = roots.map(|i| Ok::<_, std::convert::Infallible>(listed.planned(i))).collect();
+    let run = if turns.is_empty() { run } else { run.follow(Box::new(listed)) };
     let handle = run.handle();
     let watched = Arc::clone(&live);
     let controller = std::thread::spawn(move || control(&|c| handle.control(c), &watched));
-    let planned: Vec<_> = answers
-        .iter()
-        .enumerate()
-        .map(|(i, (due, answer))| {
-            Ok::<_, std::convert::Infallible>(Planned {
-                index: i as u64,
-                due: Nanos::from_millis(*due),
-                row: None,
-                session: None,
-                input_tokens: 1,
-                output_tokens: 1,
-                bytes: 1,
-                job: *answer,
-            })
-        })
-        .collect();
     let end = run.play(planned.into_iter(), |_| {}).unwrap();
     controller.join().unwrap();
     let (mut sent, mut records) = (Vec::new(), Vec::new());
@@ -175,6 +212,8 @@ fn play(
     let fired = std::mem::take(&mut *fired.lock().unwrap());
     Played { end, sent, records, fired, peak: peak.load(Ordering::SeqCst), live, clock }
 }
+
+mod turns;
 
 const SOON: Answer = Answer::After(Nanos::from_millis(5));
 

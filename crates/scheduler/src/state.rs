@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
 
 use tics_record::{Clock, Nanos, Phase, Stamp};
@@ -10,6 +10,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::watch;
 
 use crate::exchange::Ready;
+use crate::follow::ToFollow;
 use crate::live::Live;
 use crate::run::{Control, Message, RunEnd, RunOptions};
 use crate::worker::{Assigned, Stage};
@@ -43,6 +44,12 @@ pub(crate) struct State<J> {
     /// Closed loop: free places in flight, and since when.
     slots: VecDeque<Stamp>,
     fed: Fed,
+    /// Who readies the requests that wait for others.
+    follow: Option<Sender<ToFollow>>,
+    /// Requests that wait for one that has ended, and are being readied.
+    outstanding: u64,
+    /// Requests that will not be sent, as one before them failed.
+    dropped: u64,
     stage: watch::Sender<Stage>,
     drain_until: Option<Stamp>,
     ended: u64,
@@ -72,11 +79,26 @@ impl<J> State<J> {
             // A slot is an instant from which a request may be in flight: at first, the epoch.
             slots: (0..options.concurrency.unwrap_or(0)).map(|_| epoch).collect(),
             fed: Fed::Going,
+            follow: None,
+            outstanding: 0,
+            dropped: 0,
             stage,
             drain_until: None,
             ended: 0,
             broken: false,
             lost: false,
+        }
+    }
+
+    /// Has the requests that wait for others readied there.
+    pub(crate) fn follow(&mut self, follow: Option<Sender<ToFollow>>) {
+        self.follow = follow;
+    }
+
+    fn tell_follow(&self, what: ToFollow) {
+        if let Some(follow) = &self.follow {
+            // Gone only after a panic, which has been told.
+            let _gone = follow.send(what);
         }
     }
 
@@ -151,7 +173,7 @@ impl<J> State<J> {
 
     fn arm_ahead(&mut self, now: Stamp) -> Option<Duration> {
         while let Some(ready) = self.waiting.front() {
-            let due = self.epoch.plus(ready.planned.due);
+            let due = ready.due(self.epoch);
             let early = due.since(now).unwrap_or_default();
             let ahead = self.ahead(due);
             if early > ahead {
@@ -168,8 +190,7 @@ impl<J> State<J> {
     /// How far ahead the next request is armed: the more requests are due soon after it, the earlier.
     fn ahead(&self, due: Stamp) -> Nanos {
         let horizon = due.plus(ARM_AHEAD);
-        let soon =
-            self.waiting.partition_point(|r| self.epoch.plus(r.planned.due) <= horizon).min(1 << 20) as u64;
+        let soon = self.waiting.partition_point(|r| r.due(self.epoch) <= horizon).min(1 << 20) as u64;
         ARM_AHEAD
             .plus(Nanos::new(soon * ARM_EACH.as_nanos() / self.jobs.len().max(1) as u64))
             .min(ARM_AT_MOST)
@@ -181,6 +202,9 @@ impl<J> State<J> {
             return;
         };
         *load += 1;
+        if ready.planned.turn.followers > 0 {
+            self.tell_follow(ToFollow::Started(ready.planned.index));
+        }
         // A worker's thread ends only after this loop.
         let _sent = self.jobs[worker].send(Assigned { due, ready });
     }
@@ -188,11 +212,21 @@ impl<J> State<J> {
     fn hear(&mut self, message: Message<J>, drop_armed: &impl Fn()) {
         match message {
             Message::Ready(ready) => {
+                if ready.released.is_some() {
+                    self.outstanding -= 1;
+                }
                 if self.drain_until.is_none() {
-                    self.waiting.push_back(*ready);
+                    self.enqueue(*ready);
                 }
             }
+            // What is fed by another thread may have failed before.
+            Message::Fed(None) if matches!(self.fed, Fed::Failed(_)) => {}
             Message::Fed(error) => self.fed = error.map_or(Fed::All, Fed::Failed),
+            Message::Dropped(dropped) => {
+                self.outstanding -= dropped.followers;
+                self.dropped += dropped.all;
+                self.live.set_never_sent(self.dropped);
+            }
             Message::Broken { worker } => {
                 self.load[worker] -= 1;
                 self.broken = true;
@@ -203,14 +237,29 @@ impl<J> State<J> {
                 self.lost = true;
                 self.stop(Control::Cancel, drop_armed);
             }
-            Message::Ended { worker, end } => {
+            Message::Ended { worker, ended } => {
                 self.load[worker] -= 1;
                 self.ended += 1;
                 if self.options.concurrency.is_some() {
-                    self.slots.push_back(end);
+                    self.slots.push_back(ended.end);
+                }
+                if ended.followers > 0 && self.follow.is_some() && self.drain_until.is_none() {
+                    self.outstanding += ended.followers;
+                    self.tell_follow(ToFollow::Ended(ended));
                 }
             }
             Message::Control(control) => self.stop(control, drop_armed),
+        }
+    }
+
+    /// Puts a request in its place: turns that waited for others come in any order.
+    fn enqueue(&mut self, ready: Ready<J>) {
+        let (epoch, due) = (self.epoch, ready.due(self.epoch));
+        if self.waiting.back().is_none_or(|last| last.due(epoch) <= due) {
+            self.waiting.push_back(ready);
+        } else {
+            let at = self.waiting.partition_point(|r| r.due(epoch) <= due);
+            self.waiting.insert(at, ready);
         }
     }
 
@@ -237,8 +286,13 @@ impl<J> State<J> {
 
     fn is_over(&self) -> bool {
         let idle = self.load.iter().all(|load| *load == 0);
-        let no_more =
-            self.drain_until.is_some() || (!matches!(self.fed, Fed::Going) && self.waiting.is_empty());
+        let fed = match self.fed {
+            Fed::Going => false,
+            Fed::All => self.outstanding == 0,
+            // Some of what is outstanding may never come.
+            Fed::Failed(_) => true,
+        };
+        let no_more = self.drain_until.is_some() || (fed && self.waiting.is_empty());
         self.lost || (idle && no_more)
     }
 }

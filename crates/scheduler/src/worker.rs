@@ -14,7 +14,7 @@ use tokio::task::LocalSet;
 use crate::exchange::{Exchanger, ExchangerFactory, Ready};
 use crate::live::{Live, Tracker};
 use crate::pacer::PacerInbox;
-use crate::run::{Message, TellPanic};
+use crate::run::{Ended, Message, TellPanic};
 use crate::shot::{Armed, Report, Shooter, ShotState};
 
 /// Lateness below this is the timer's own and needs no cause.
@@ -132,13 +132,17 @@ impl<E: Exchanger> Drop for Task<E> {
 
 impl<E: Exchanger> Task<E> {
     async fn run(self, assigned: Assigned<E::Job>) {
-        let Assigned { due, ready: Ready { planned, at: ready_at, budget } } = assigned;
+        let Assigned { due, ready: Ready { planned, at: ready_at, budget, released } } = assigned;
         let mut record = RequestRecord::not_sent(planned.index, due);
         record.row = planned.row;
         record.session = planned.session;
         record.input.asked = planned.input_tokens;
         record.output.asked = planned.output_tokens;
         record.worker = Some(self.number as u32);
+        record.turn = planned.turn.number;
+        record.parent = planned.turn.parent;
+        record.parent_end = released.map(|r| r.parent_end);
+        record.scheduled = released.and_then(|r| r.scheduled);
         record.events.reserve(planned.output_tokens.min(4096) as usize + 4);
         let record_index = record.i;
         let shot = Arc::<ShotState>::default();
@@ -182,7 +186,7 @@ impl<E: Exchanger> Task<E> {
             record.end = fired.then(|| self.common.clock.now());
         }
         record.late_cause = late_cause(&record, ready_at, tracker.connected);
-        self.report(record, &shot);
+        self.report(record, &shot, planned.turn.followers);
     }
 
     /// Hands an armed request to the pacer, or fires it if it is due already.
@@ -200,14 +204,15 @@ impl<E: Exchanger> Task<E> {
         shooter.shoot(&armed, lateness);
     }
 
-    fn report(&self, record: RequestRecord, shot: &ShotState) {
+    fn report(&self, record: RequestRecord, shot: &ShotState, followers: u64) {
         self.stage.forget(record.i);
         self.common.live.ended(self.number, &record, shot.is_fired());
         let end = record.end.unwrap_or_else(|| self.common.clock.now());
+        let ended = Ended { index: record.i, end, outcome: record.outcome, followers };
         self.reported.set(true);
         // The listeners are gone only when the run is over.
         let _unheard = self.common.reports.send(Report::Ended(Box::new(record)));
-        let _unheard = self.events.send(Message::Ended { worker: self.number, end });
+        let _unheard = self.events.send(Message::Ended { worker: self.number, ended });
     }
 }
 
@@ -255,7 +260,9 @@ impl WorkerStage {
 fn late_cause(record: &RequestRecord, ready: Stamp, connected: Option<Stamp>) -> Option<LateCause> {
     record.sent?.since(record.due).filter(|l| *l > NOTEWORTHY)?;
     let new_connection = record.connection.is_some_and(|c| !c.reused);
-    Some(if ready > record.due {
+    Some(if ready > record.due && record.parent_end.is_some() {
+        LateCause::History
+    } else if ready > record.due {
         LateCause::PromptNotReady
     } else if new_connection && connected.is_some_and(|at| at > record.due) {
         LateCause::NoConnection
@@ -286,6 +293,8 @@ mod tests {
         assert_eq!(late_cause(&record, at(0), Some(at(10))), Some(LateCause::Worker));
         assert_eq!(late_cause(&record, at(0), Some(at(1_300))), Some(LateCause::NoConnection));
         assert_eq!(late_cause(&record, at(1_100), Some(at(1_300))), Some(LateCause::PromptNotReady));
+        record.parent_end = Some(at(900));
+        assert_eq!(late_cause(&record, at(1_100), Some(at(1_300))), Some(LateCause::History));
         record.connection = Some(ConnectionInfo { reused: true, ..ConnectionInfo::default() });
         assert_eq!(late_cause(&record, at(0), Some(at(1_300))), Some(LateCause::Worker));
     }

@@ -185,6 +185,7 @@ impl Iterator for Feed {
             session: row.session.clone(),
             input_tokens: row.input_length,
             output_tokens: row.output_length,
+            turn: tics_scheduler::Turn::default(),
             bytes: body.len() + 512,
             job: Exchange {
                 path: Arc::clone(&self.path),
