@@ -143,6 +143,9 @@ pub struct RequestRecord {
     /// it and `parent_end`.
     #[serde(rename = "scheduled_ns", default, skip_serializing_if = "Option::is_none")]
     pub scheduled: Option<Stamp>,
+    /// Index of the earlier turn that failed, so that this one was not sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dropped_by: Option<u64>,
 }
 
 impl RequestRecord {
@@ -174,6 +177,7 @@ impl RequestRecord {
             parent: None,
             parent_end: None,
             scheduled: None,
+            dropped_by: None,
         }
     }
 

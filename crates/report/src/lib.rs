@@ -26,6 +26,7 @@ mod minisgl;
 mod minisgl_file;
 mod runs;
 mod text;
+mod turns;
 
 pub use minisgl::render_minisgl;
 pub use minisgl_file::{Exported, MinisglFileError, MinisglRequest, export_minisgl, read_minisgl};

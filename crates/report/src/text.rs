@@ -24,6 +24,10 @@ pub fn render(summary: &Summary, run: &RunDescription) -> String {
     out.push('\n');
     latencies(&mut out, summary);
     out.push('\n');
+    if let Some(turns) = &summary.turns {
+        crate::turns::turns(&mut out, turns);
+        out.push('\n');
+    }
     tester(&mut out, summary);
     if !summary.examples.is_empty() {
         out.push('\n');
@@ -88,6 +92,7 @@ fn what_was_run(out: &mut String, run: &RunDescription) {
         );
         labelled(out, "Trace", &text);
     }
+    crate::turns::sessions(out, run);
     let target = &run.target;
     let mut text = format!("{}{}, model {}", target.url.trim_end_matches('/'), target.path, target.model);
     if target.simulated {

@@ -260,6 +260,7 @@ impl<J> Turns<J> {
         record.turn = Some(follower.number);
         record.parent = Some(follower.parent);
         record.scheduled = released.scheduled;
+        record.dropped_by = Some(failed.index);
         self.followers.describe(follower, &mut record);
         let before = if turns == 1 { "the turn".to_owned() } else { format!("{turns} turns") };
         let how = match failed.outcome {

@@ -252,7 +252,7 @@ fn behind_a_failure_everything_is_reported_and_nothing_is_made() {
         records.iter().map(|r| (r.i, r.parent)).collect::<Vec<_>>(),
         [(1, Some(0)), (2, Some(1)), (3, Some(1))]
     );
-    assert!(records.iter().all(|r| r.outcome == Outcome::NotSent && r.row == Some(r.i + 1)));
+    assert!(records.iter().all(|r| r.dropped_by == Some(0) && r.row == Some(r.i + 1)));
     assert_eq!(records[0].detail.as_deref(), Some("request 0, the turn before it, failed (timeout)"));
     assert_eq!(records[2].detail.as_deref(), Some("request 0, 2 turns before it, failed (timeout)"));
     assert!(forest.made.lock().unwrap().is_empty());

@@ -51,6 +51,10 @@
 //! | `max_in_flight` | largest number of requests between sent and end; an end comes before a start at the same instant |
 //! | `max_queued` | the same between sent and first tic (or the end, where there was none) |
 //!
+//! A turn that waits for the one before it is due at the instant from which it may leave: that turn's end
+//! and the pause, or its own time where that is later. So its lateness and its latencies from due begin
+//! there, and how long the turn before held it up (due - scheduled) is counted apart, in [`Turns`].
+//!
 //! Quantiles are [`quantile`]'s; other tools' figures are under [`definitions`].
 #![warn(missing_docs)]
 
@@ -62,6 +66,7 @@ mod quantile;
 mod spans;
 mod summariser;
 mod summary;
+mod turns;
 mod verdict;
 
 pub use distribution::Distribution;
@@ -70,4 +75,5 @@ pub use summariser::{Plan, Summariser, summarise};
 pub use summary::{
     Example, InputTokens, OutputTokens, Populations, Requests, SharedReads, Summary, TokenCount,
 };
+pub use turns::{TurnRow, Turns};
 pub use verdict::{Check, CheckOutcome, Evidence, Limits, Validity, Verdict, judge};

@@ -9,6 +9,7 @@ use tics_record::{
 use crate::index_set::IndexSet;
 use crate::peaks::{Flight, lateness_beyond_place, max_overlap};
 use crate::spans::{SortedSpans, Spans};
+use crate::turns::TurnSpans;
 use crate::{
     Distribution, Evidence, Example, InputTokens, Limits, OutputTokens, Populations, Quantile, Requests,
     SharedReads, Summary, TokenCount, judge, quantile,
@@ -80,6 +81,7 @@ pub struct Summariser {
     read_delay_max: Nanos,
     shared_tics: u64,
     tokens: TokenSums,
+    turns: TurnSpans,
     flights: Vec<Flight>,
     broken_stamps: u64,
     examples: BTreeMap<Outcome, Example>,
@@ -128,6 +130,7 @@ impl Summariser {
             self.duplicates += 1;
         }
         self.outcomes[record.outcome as usize] += 1;
+        self.turns.add(record);
         let end = record.end.or(record.events.last().map(|e| e.at));
         self.last = [end, record.sent].into_iter().flatten().fold(self.last, Stamp::max);
         if let Some(sent) = record.sent {
@@ -251,6 +254,7 @@ impl Summariser {
         self.read_delay_max = self.read_delay_max.max(other.read_delay_max);
         self.shared_tics += other.shared_tics;
         self.tokens.merge(&other.tokens);
+        self.turns.merge(other.turns);
         self.flights.append(&mut other.flights);
         self.broken_stamps += other.broken_stamps;
         for example in other.examples.into_values() {
@@ -389,6 +393,7 @@ impl Summariser {
             requests_per_s: rate(requests.answered()),
             max_in_flight: max_overlap(self.flights.iter().map(|f| (f.sent, f.end))),
             max_queued: max_overlap(self.flights.iter().map(|f| (f.sent, f.first))),
+            turns: self.turns.finish(),
             broken_stamps: self.broken_stamps,
             examples: self.examples.into_values().collect(),
             population: Populations::default(),

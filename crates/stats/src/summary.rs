@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use tics_record::{LateCause, Outcome};
 
-use crate::{Distribution, Validity};
+use crate::{Distribution, Turns, Validity};
 
 /// The figures of one run. Formulas and populations are in the crate's documentation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -57,6 +57,9 @@ pub struct Summary {
     pub max_in_flight: u64,
     /// Largest number of requests sent and without a tic.
     pub max_queued: u64,
+    /// Figures by turn; null where no request continues another.
+    #[serde(default)]
+    pub turns: Option<Turns>,
     /// Stamps that are earlier than the one before them in their record. Their span is left out of
     /// its distribution, never rounded to zero.
     pub broken_stamps: u64,

@@ -11,7 +11,8 @@ use crate::schedule::ScheduledRequest;
 /// Where a request stands in its conversation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Turn {
-    /// Number of the turn, from 1; `None` where nothing says that the request is of a conversation.
+    /// Number of the turn, from 1; `None` for a request that no other could continue: without a name, a
+    /// session or a turn.
     pub number: Option<u32>,
     /// Index of the request before it, where the schedule has that.
     pub parent: Option<u64>,
@@ -65,9 +66,8 @@ impl TurnFinder {
         if let Some(session) = session {
             self.last_of.insert(session, seen);
         }
-        let of_conversation = is_of_conversation(row) || before.is_some();
         Turn {
-            number: of_conversation.then_some(number),
+            number: is_of_conversation(row).then_some(number),
             parent: before.map(|seen| seen.index),
             gap: before.map_or(Nanos::ZERO, |seen| request.due.saturating_minus(seen.due)),
         }
@@ -75,7 +75,7 @@ impl TurnFinder {
 }
 
 fn is_of_conversation(row: &Row) -> bool {
-    row.session.is_some() || row.parent.is_some() || row.turn.is_some()
+    row.session.is_some() || row.parent.is_some() || row.turn.is_some() || row.id.is_some()
 }
 
 fn name_hash(id: &Id) -> u64 {
@@ -113,7 +113,7 @@ mod tests {
             linked(12, Some(11)),
         ];
         let expect = [
-            (None, None),
+            (Some(1), None),
             (Some(2), Some(0)),
             (Some(3), Some(1)),
             (Some(2), Some(0)),
