@@ -24,6 +24,7 @@
 //! ```
 #![warn(missing_docs)]
 
+mod answer;
 mod body;
 mod client;
 mod connection;
@@ -42,6 +43,7 @@ mod wire;
 #[cfg(test)]
 mod exchange_tests;
 
+pub use answer::append_answer;
 pub use body::{BodyOptions, BodyTemplate, Content};
 pub use client::{Client, Exchange};
 pub use connection::Connector;

@@ -108,6 +108,8 @@ pub enum LateCause {
     Worker,
     /// Its body was made after the turn before it had ended, and was not ready in time.
     History,
+    /// It might leave as soon as the turn before it had ended, and could be armed only then.
+    Turnaround,
 }
 
 impl LateCause {
@@ -121,6 +123,7 @@ impl LateCause {
             LateCause::ParentTurn => "parent_turn",
             LateCause::Worker => "worker",
             LateCause::History => "history",
+            LateCause::Turnaround => "turnaround",
         }
     }
 }

@@ -53,7 +53,9 @@ fn a_run_of_conversations() {
     dropped.detail = Some("request 6, the turn before it, failed (reset)".to_owned());
     records.extend([failed, dropped]);
     let mut summariser = Summariser::new();
-    records.iter().for_each(|record| summariser.record(record));
+    for record in &records {
+        summariser.record(record);
+    }
     let closing =
         json!({"complete": true, "interrupted": false, "end_ns": 0, "max_in_flight": 1, "max_queued": 1});
     summariser.closing(&read(closing));

@@ -20,6 +20,9 @@ use crate::shot::{Armed, Report, Shooter, ShotState};
 /// Lateness below this is the timer's own and needs no cause.
 const NOTEWORTHY: Nanos = Nanos::from_micros(100);
 
+/// A turn with less time than this after the one before it cannot be armed before it is due.
+const ARMING: Nanos = Nanos::from_millis(5);
+
 /// How far the run has come, as workers need to know it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Stage {
@@ -267,7 +270,8 @@ fn late_cause(record: &RequestRecord, ready: Stamp, connected: Option<Stamp>) ->
     } else if new_connection && connected.is_some_and(|at| at > record.due) {
         LateCause::NoConnection
     } else if record.armed.is_some_and(|at| at > record.due) {
-        LateCause::Worker
+        let slack = record.parent_end.and_then(|end| record.due.since(end));
+        if slack.is_some_and(|slack| slack < ARMING) { LateCause::Turnaround } else { LateCause::Worker }
     } else {
         LateCause::Pacer
     })
@@ -296,6 +300,8 @@ mod tests {
         record.parent_end = Some(at(900));
         assert_eq!(late_cause(&record, at(1_100), Some(at(1_300))), Some(LateCause::History));
         record.connection = Some(ConnectionInfo { reused: true, ..ConnectionInfo::default() });
+        assert_eq!(late_cause(&record, at(0), Some(at(1_300))), Some(LateCause::Turnaround));
+        record.parent_end = None;
         assert_eq!(late_cause(&record, at(0), Some(at(1_300))), Some(LateCause::Worker));
     }
 }

@@ -179,7 +179,9 @@ mod tests {
 
     fn of(records: &[RequestRecord]) -> Option<Turns> {
         let mut spans = TurnSpans::default();
-        records.iter().for_each(|record| spans.add(record));
+        for record in records {
+            spans.add(record);
+        }
         spans.finish()
     }
 
@@ -213,7 +215,9 @@ mod tests {
         assert_eq!((turns.lateness_us.n, turns.lateness_us.max), (4, Some(1_000.0)));
         assert_eq!(turns.dropped, 1);
         let mut halves = [TurnSpans::default(), TurnSpans::default()];
-        records.iter().enumerate().for_each(|(i, record)| halves[i % 2].add(record));
+        for (i, record) in records.iter().enumerate() {
+            halves[i % 2].add(record);
+        }
         let [mut one, two] = halves;
         one.merge(two);
         assert_eq!(one.finish(), Some(turns));

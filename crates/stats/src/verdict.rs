@@ -210,7 +210,7 @@ fn late_remedy(cause: Option<LateCause>) -> &'static str {
         Some(LateCause::Worker) => {
             "workers were too busy to prepare requests: give the tester more cores, or lower the load"
         }
-        Some(LateCause::History) => {
+        Some(LateCause::History | LateCause::Turnaround) => {
             "turns were not ready when the one before them had ended: give the tester more cores, or think time"
         }
         Some(LateCause::Pacer | LateCause::OwnCap | LateCause::ParentTurn) | None => {

@@ -13,9 +13,11 @@ use tics_trace::{LengthRange, Scale, Spread, parse_scales, parse_share, parse_wi
 use crate::calibrate::Rung;
 
 mod prompts;
+mod sessions;
 mod trace;
 
 pub use prompts::{Cache, Prefixes, PromptArgs, ServedArgs};
+pub use sessions::{History, SessionArgs, SessionMode};
 pub use trace::{ConvertArgs, FormatArgs, OutputArgs, SynthArgs, TraceArgs, TraceCommand, TraceInputArgs};
 
 /// A load tester for LLM inference servers that keeps time and proves its own numbers.
@@ -181,6 +183,8 @@ pub struct ReplayArgs {
     pub prefixes: Option<Prefixes>,
     #[command(flatten)]
     pub served: ServedArgs,
+    #[command(flatten)]
+    pub sessions: SessionArgs,
     #[command(flatten)]
     pub run: RunArgs,
 }

@@ -2,26 +2,34 @@
 
 use std::sync::Arc;
 
-use tics_client::{Client, Exchange, Fired, Observer, Trigger};
+use tics_client::{Client, Exchange, Fired, Observer, Trigger, append_answer};
 use tics_record::{Clock, Event, RequestRecord};
 use tics_scheduler::{Exchanger, ExchangerFactory, Fire, Shot, Tracker};
 
 use crate::server::Connections;
+use crate::sessions::Answers;
 
 /// Makes the workers' clients.
-pub struct HttpFactory(pub Connections);
+pub struct HttpFactory {
+    pub connections: Connections,
+    /// Where the answers go that others need.
+    pub answers: Option<Arc<Answers>>,
+}
 
 impl ExchangerFactory for HttpFactory {
     type Exchanger = HttpExchanger;
 
     fn build(&self, _worker: usize, clock: Arc<dyn Clock>) -> HttpExchanger {
-        HttpExchanger(self.0.client(clock))
+        HttpExchanger { client: self.connections.client(clock), answers: self.answers.clone() }
     }
 }
 
 /// Runs exchanges on one worker.
 #[derive(Clone)]
-pub struct HttpExchanger(Client);
+pub struct HttpExchanger {
+    client: Client,
+    answers: Option<Arc<Answers>>,
+}
 
 /// A trigger of the client, as the scheduler pulls it.
 #[derive(Debug)]
@@ -41,15 +49,25 @@ impl Fire for HttpTrigger {
     }
 }
 
-struct Follow<'a>(&'a mut Tracker);
+struct Follow<'a> {
+    tracker: &'a mut Tracker,
+    /// The text so far, where another request needs it.
+    answer: Option<String>,
+}
 
 impl Observer for Follow<'_> {
     fn connected(&mut self) {
-        self.0.connected();
+        self.tracker.connected();
     }
 
     fn event(&mut self, event: &Event, first: bool) {
-        self.0.event(event, first);
+        self.tracker.event(event, first);
+    }
+
+    fn data(&mut self, data: &[u8]) {
+        if let Some(answer) = &mut self.answer {
+            append_answer(data, answer);
+        }
     }
 }
 
@@ -64,8 +82,12 @@ impl Exchanger for HttpExchanger {
         tracker: &mut Tracker,
         mut armed: impl FnMut(HttpTrigger, &mut RequestRecord),
     ) {
-        let mut follow = Follow(tracker);
+        let answers = self.answers.as_ref().filter(|answers| answers.wants(record.i));
+        let mut follow = Follow { tracker, answer: answers.map(|_| String::new()) };
         let arm = |trigger, record: &mut RequestRecord| armed(HttpTrigger(trigger), record);
-        self.0.exchange(&job, record, &mut follow, arm).await;
+        self.client.exchange(&job, record, &mut follow, arm).await;
+        if let (Some(answers), Some(answer), true) = (answers, follow.answer, record.outcome.is_answered()) {
+            answers.put(record.i, answer);
+        }
     }
 }

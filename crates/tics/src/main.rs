@@ -12,6 +12,7 @@ mod prompts;
 mod rundir;
 mod screen;
 mod server;
+mod sessions;
 mod signals;
 mod simulated;
 mod terminal;

@@ -37,6 +37,7 @@ pub struct Plan {
     pub window: Option<(Nanos, Nanos)>,
     pub limit: Option<u64>,
     pub trace: Option<TraceSource>,
+    pub sessions: Option<tics_record::Sessions>,
     pub prompts: PromptSource,
 }
 
@@ -87,9 +88,13 @@ pub fn play(
     let workers = worker_count(args);
     let live = Arc::new(Live::new(live_totals(totals), workers));
     let (reports, reported) = channel();
-    let factory = HttpFactory(server.connections.clone());
+    let factory = HttpFactory { connections: server.connections.clone(), answers: feed.answers() };
     let run =
         Run::new(run_options(plan, args, totals), Arc::clone(&clock), factory, Arc::clone(&live), reports);
+    let run = match feed.followers() {
+        Some(followers) => run.follow(followers),
+        None => run,
+    };
     let handle = run.handle();
     let stop = handle.clone();
     let cpu_before = cpu::of_process();
@@ -158,7 +163,8 @@ fn title(plan: &Plan, dir: &RunDir, server: &Server) -> Title {
 
 /// How long sending takes, where the schedule fixes it.
 fn open_span(plan: &Plan, totals: tics_trace::Totals) -> Option<Nanos> {
-    (plan.model == LoadModel::OpenLoop).then_some(totals.span)
+    let waits = plan.sessions.as_ref().is_some_and(|sessions| sessions.followers > 0);
+    (plan.model == LoadModel::OpenLoop && !waits).then_some(totals.span)
 }
 
 /// What is left to do when everything has ended.
@@ -231,7 +237,7 @@ fn describe(
             epoch: Stamp::ORIGIN,
         },
         trace: plan.trace.clone(),
-        sessions: None,
+        sessions: plan.sessions.clone(),
         prompts: plan.prompts.clone(),
         host: host(workers),
     }

@@ -8,13 +8,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tics_client::{BodyTemplate, Content, Exchange};
 use tics_prompt::{HubCache, Mode, PromptError, PromptMaker, Tokenizer};
-use tics_record::PromptSource;
-use tics_scheduler::Planned;
+use tics_record::{Nanos, PromptSource};
+use tics_scheduler::{Followers, Planned, Turn};
 use tics_trace::{Row, Schedule, TokenCounter};
 
 use crate::cli::PromptArgs;
 use crate::outcome::{Failed, OrStatus, USAGE, failed};
 use crate::server::CHAT;
+use crate::sessions::{Answers, FeedTurns, Sessions};
 
 pub use prefixes::follow;
 pub use served::{Salts, too_short};
@@ -124,28 +125,17 @@ pub fn has_own_text(row: &Row) -> bool {
     row.payload.is_some() || row.messages.is_some() || row.prompt.is_some()
 }
 
-/// Requests in the order of the schedule, made one at a time.
-pub struct Feed {
-    pub schedule: Schedule,
-    pub recipe: Recipe,
-    pub template: Arc<BodyTemplate>,
+/// Makes requests of rows.
+#[derive(Clone)]
+pub struct Bodies {
+    recipe: Recipe,
+    template: Arc<BodyTemplate>,
     /// Name of the run, for `X-Request-Id`.
-    pub run: String,
+    run: String,
     path: Arc<str>,
 }
 
-impl Feed {
-    /// Requests of `schedule`.
-    pub fn new(
-        schedule: Schedule,
-        recipe: impl Into<Recipe>,
-        template: Arc<BodyTemplate>,
-        run: &str,
-    ) -> Self {
-        let recipe = recipe.into();
-        Feed { schedule, recipe, template, run: run.to_owned(), path: Arc::from(CHAT) }
-    }
-
+impl Bodies {
     fn body(&self, index: u64, row: &Row) -> Result<Bytes, Failed> {
         if let Some(payload) = &row.payload {
             return Ok(Bytes::from(payload.as_str().to_owned()));
@@ -163,35 +153,79 @@ impl Feed {
             .map_err(|e| failed(USAGE, format!("request {index} (line {}): {e}", row.line)))?;
         Ok(self.template.fill(Content::Prompt(&prompt), input, output))
     }
+
+    /// The request of `row`.
+    pub fn planned(
+        &self,
+        index: u64,
+        due: Nanos,
+        row: &Row,
+        turn: Turn,
+    ) -> Result<Planned<Exchange>, Failed> {
+        let body = self.body(index, row)?;
+        Ok(Planned {
+            index,
+            due,
+            row: (row.line > 0).then_some(row.line),
+            session: row.session.clone(),
+            input_tokens: row.input_length,
+            output_tokens: row.output_length,
+            turn,
+            bytes: body.len() + 512,
+            job: Exchange { path: Arc::clone(&self.path), id: format!("{}-{index}", self.run), body },
+        })
+    }
+}
+
+/// Requests in the order of the schedule, made one at a time.
+pub struct Feed {
+    pub schedule: Schedule,
+    bodies: Bodies,
+    turns: FeedTurns,
+}
+
+impl Feed {
+    /// Requests of `schedule`.
+    pub fn new(
+        schedule: Schedule,
+        recipe: impl Into<Recipe>,
+        template: Arc<BodyTemplate>,
+        run: &str,
+    ) -> Self {
+        let recipe = recipe.into();
+        let bodies = Bodies { recipe, template, run: run.to_owned(), path: Arc::from(CHAT) };
+        Feed { schedule, bodies, turns: FeedTurns::None }
+    }
+
+    /// Requests that are turns of conversations, by the rules of `sessions`.
+    #[must_use]
+    pub fn with_sessions(self, sessions: &Sessions) -> Self {
+        Feed { turns: sessions.feed(), ..self }
+    }
+
+    /// What makes the requests that wait for others, if any do; this feed leaves them out.
+    pub fn followers(&self) -> Option<Box<dyn Followers<Exchange>>> {
+        self.turns.followers(&self.bodies)
+    }
+
+    /// Where answers go that others need, if any do.
+    pub fn answers(&self) -> Option<Arc<Answers>> {
+        self.turns.answers()
+    }
 }
 
 impl Iterator for Feed {
     type Item = Result<Planned<Exchange>, Failed>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let request = match self.schedule.next()? {
-            Ok(request) => request,
-            Err(error) => return Some(Err(error).or_status(USAGE)),
-        };
-        let row = &request.row;
-        let body = match self.body(request.index, row) {
-            Ok(body) => body,
-            Err(error) => return Some(Err(error)),
-        };
-        Some(Ok(Planned {
-            index: request.index,
-            due: request.due,
-            row: (row.line > 0).then_some(row.line),
-            session: row.session.clone(),
-            input_tokens: row.input_length,
-            output_tokens: row.output_length,
-            turn: tics_scheduler::Turn::default(),
-            bytes: body.len() + 512,
-            job: Exchange {
-                path: Arc::clone(&self.path),
-                id: format!("{}-{}", self.run, request.index),
-                body,
-            },
-        }))
+        loop {
+            let request = match self.schedule.next()? {
+                Ok(request) => request,
+                Err(error) => return Some(Err(error).or_status(USAGE)),
+            };
+            if let Some(turn) = self.turns.of(&request) {
+                return Some(self.bodies.planned(request.index, request.due, &request.row, turn));
+            }
+        }
     }
 }

@@ -45,6 +45,7 @@ pub fn run(args: &BenchArgs) -> Result<u8, Failed> {
         window: None,
         limit: args.requests.filter(|_| given.is_some()),
         trace: source,
+        sessions: None,
         prompts: tokenizer.describe(&args.maker, Some(&recipe).filter(|_| given.is_none())),
     };
     let feed = |run: &str| {

@@ -14,6 +14,7 @@ use crate::play::{Origin, Plan, Played, play};
 use crate::progress::say;
 use crate::prompts::{Feed, Recipe, Salts, TokenizerChoice, follow, too_short};
 use crate::server::Server;
+use crate::sessions::Sessions;
 
 /// Runs the command: one run a scale, one table at the end.
 pub fn run(args: &ReplayArgs) -> Result<u8, Failed> {
@@ -49,9 +50,13 @@ pub fn play_scales(args: &ReplayArgs) -> Result<Vec<Played>, Failed> {
         seed: args.prompts.seed,
     };
     // Every schedule is known to be good before the first request of the first run.
-    for scale in scales {
-        trace.schedule(&selection(*scale)).or_status(USAGE)?;
-    }
+    let sessions = scales
+        .iter()
+        .map(|scale| {
+            trace.schedule(&selection(*scale)).or_status(USAGE)?;
+            Sessions::find(&args.sessions, &trace, &selection(*scale))
+        })
+        .collect::<Result<Vec<_>, _>>()?;
     let maker = tokenizer.maker(&args.prompts)?;
     let (maker, prefixes) = follow(maker, &trace, args.prefixes, &args.prompts, args.run.quiet)?;
     let recipe = Recipe { maker: Arc::new(maker), prefixes, template_tokens: None };
@@ -68,13 +73,14 @@ pub fn play_scales(args: &ReplayArgs) -> Result<Vec<Played>, Failed> {
         }
     }
     let mut played = Vec::new();
-    for (number, scale) in scales.iter().enumerate() {
+    for (number, (scale, sessions)) in scales.iter().zip(sessions).enumerate() {
         let recipe = recipe.salted(salts.of_run(number));
         let prompts = tokenizer.describe(&args.prompts, Some(&recipe).filter(|_| !given));
-        let plan = plan(args, &trace, *scale, scales.len() > 1, prompts);
+        let plan = plan(args, &trace, *scale, scales.len() > 1, (prompts, &sessions));
         let feed = |run: &str| {
             let schedule = trace.schedule(&selection(*scale)).or_status(USAGE)?;
-            Ok(Feed::new(schedule, recipe.clone(), Arc::clone(&server.template), run))
+            let feed = Feed::new(schedule, recipe.clone(), Arc::clone(&server.template), run);
+            Ok(feed.with_sessions(&sessions))
         };
         let one = play(&plan, &args.run, origin, &server, &feed)?;
         let interrupted = one.interrupted;
@@ -104,7 +110,13 @@ fn report_left_out(trace: &Trace, quiet: bool) {
     }
 }
 
-fn plan(args: &ReplayArgs, trace: &Trace, scale: Scale, several: bool, prompts: PromptSource) -> Plan {
+fn plan(
+    args: &ReplayArgs,
+    trace: &Trace,
+    scale: Scale,
+    several: bool,
+    (prompts, sessions): (PromptSource, &Sessions),
+) -> Plan {
     let stem = args.trace.file_stem().filter(|_| args.trace.as_os_str() != "-");
     let stem = stem.map_or_else(|| "replay".to_owned(), |s| s.to_string_lossy().into_owned());
     let mut name = args.run.name.clone().unwrap_or_else(|| stem.clone());
@@ -118,13 +130,14 @@ fn plan(args: &ReplayArgs, trace: &Trace, scale: Scale, several: bool, prompts: 
     };
     Plan {
         name,
-        title: format!("{stem}{factor}, open loop"),
+        title: format!("{stem}{factor}, {}", sessions.title()),
         model: LoadModel::OpenLoop,
         concurrency: None,
         scale: Some(scale.factor()),
         window: args.window,
         limit: args.limit,
         trace: Some(trace.source()),
+        sessions: Some(sessions.describe()),
         prompts,
     }
 }
