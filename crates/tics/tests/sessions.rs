@@ -360,3 +360,23 @@ fn a_run_that_is_stopped_leaves_turns_that_wait_unsent() {
     run.assert_balanced(15);
     assert_eq!((run.outcome("ok"), run.outcome("not_sent")), (5, 10));
 }
+
+/// Turns that say how long they wait and no time, as aiperf's variant of Mooncake has them; milliseconds.
+#[test]
+fn turns_without_times_wait_for_each_other_by_default() {
+    let place = Place::new();
+    let row = |session: &str, delay: Option<u32>| json!({"session_id": session, "delay": delay, "input_length": 12, "output_length": 2});
+    let rows = [row("a", None), row("b", None), row("a", Some(40)), row("b", Some(10)), row("b", Some(0))];
+    place.write("turns.jsonl", &rows);
+    let (_, run) = place.replay("turns.jsonl", &[], "--ttft 10ms --itl 1ms");
+    assert_eq!(run.outcome("ok"), 5);
+    let mut waits: Vec<_> = run
+        .records
+        .values()
+        .filter(|record| !record["parent"].is_null())
+        .map(|record| (record["row"].as_u64().unwrap(), ns(&record["due_ns"]) - ns(&record["parent_end_ns"])))
+        .collect();
+    waits.sort_unstable();
+    assert_eq!(waits, [(3, 40 * MS), (4, 10 * MS), (5, 0)]);
+    assert_eq!(run.description["sessions"]["mode"], "think");
+}
