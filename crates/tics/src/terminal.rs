@@ -71,6 +71,10 @@ pub fn install_panic_hook() {
             default(info);
             return;
         }
+        // The same thread's caller says what is wrong with the file.
+        if std::thread::current().name() == Some(tics_trace::GUARDED_THREAD) {
+            return;
+        }
         let message = info.payload_as_str().unwrap_or("no message");
         let place = info.location().map(|l| format!(" at {}:{}", l.file(), l.line())).unwrap_or_default();
         // Not `eprintln`, which panics where stderr is gone.

@@ -130,6 +130,61 @@ pub enum TraceError {
         /// The most that is decompressed.
         most: u64,
     },
+    /// A Parquet file cannot be read, or not beyond some row.
+    #[error("{path}:{row}: a Parquet file, damaged or cut short at this row: {why}")]
+    BadParquet {
+        /// As given.
+        path: String,
+        /// The first row that cannot be read, from 1.
+        row: u64,
+        /// What the decoder says.
+        why: String,
+    },
+    /// A Parquet file is taken to be in a format whose rows are no columns.
+    #[error(
+        "{path}: a Parquet file; expected rows of tics, mooncake, qwen or prompts as its columns, not \
+             of {format}"
+    )]
+    NoColumns {
+        /// As given.
+        path: String,
+        /// The format that it was taken to be in.
+        format: crate::Format,
+    },
+    /// A Parquet file without a column that belongs to a trace.
+    #[error(
+        "{path}: a Parquet file without a column of a trace: expected timestamp_ns, input_length, \
+             output_length and so on, found {found}; --field OURS=THEIRS names others"
+    )]
+    OtherColumns {
+        /// As given.
+        path: String,
+        /// Names of its columns, shortened.
+        found: String,
+    },
+    /// A column of a Parquet file holds something that is no field.
+    #[error("{path}: the column \"{column}\": expected numbers, texts or lists of numbers, found {found}")]
+    Column {
+        /// As given.
+        path: String,
+        /// Name of the column.
+        column: String,
+        /// What it holds.
+        found: String,
+    },
+    /// A column of a Parquet file is compressed by something else than snappy or gzip.
+    #[error(
+        "{path}: the column \"{column}\" is compressed with {with}; expected none, snappy or gzip: write \
+             the file again with compression=\"snappy\""
+    )]
+    Packed {
+        /// As given.
+        path: String,
+        /// Name of the column.
+        column: String,
+        /// How it is compressed.
+        with: String,
+    },
     /// It is not text.
     #[error("{path}:{line}: binary data; expected a trace as UTF-8 text (JSON lines or CSV)")]
     Binary {

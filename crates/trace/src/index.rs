@@ -210,9 +210,9 @@ pub(crate) fn index(
     prepared: Prepared,
     options: &OpenOptions,
 ) -> Result<(Index, Plan), TraceError> {
-    let Prepared { source, format, first, original } = prepared;
+    let Prepared { source, format, first, original, fields } = prepared;
     let failed = |source| TraceError::Read { path: path.to_owned(), source };
-    let decoder = Decoder::new(format, first.text.trim(), &options.fields, options.defaults())
+    let decoder = Decoder::new(format, first.text.trim(), &fields, options.defaults())
         .map_err(|fault| TraceError::Row { path: path.to_owned(), line: first.number, fault })?;
     let header = decoder.has_header().then_some(first.number);
     let mut plan = Plan { decoder, header, origin: 0, order: None, settled: Settled::default() };

@@ -10,7 +10,7 @@
 //! validates every row and adds up totals; the schedule reads the rows again as they are needed. So
 //! a bad row is found before the first request, and memory does not grow with the trace. The price is
 //! that input must be readable twice: standard input, compressed files and formats that are not made
-//! of lines (ShareGPT, ServeGen) are spooled to a temporary file that has no name, and a file whose
+//! of lines (ShareGPT, ServeGen, Parquet) are spooled to a temporary file that has no name, and a file whose
 //! rows are not in time order costs 24 bytes a row for the order.
 //!
 //! Times are read from their decimal digits into whole nanoseconds; no binary float is in between.
@@ -58,6 +58,7 @@ mod lines;
 mod links;
 mod open;
 mod options;
+mod parquet;
 mod plot;
 mod prepare;
 mod renames;
@@ -91,6 +92,7 @@ pub use info::{Info, OverTime};
 pub use lengths::{Bin, Lengths};
 pub use links::{Follower, Link, Links, Pause};
 pub use open::{OpenOptions, TokenCounter};
+pub use parquet::GUARDED_THREAD;
 pub use renames::parse_field;
 pub use row::{Id, RawJson, Row};
 pub use samples::samples;

@@ -6,6 +6,7 @@ use crate::error::{TraceError, shorten};
 use crate::format::Format;
 use crate::lines::Lines;
 use crate::open::OpenOptions;
+use crate::parquet::{self, Rewritten};
 use crate::sharegpt;
 use crate::source::Source;
 
@@ -53,12 +54,19 @@ pub(crate) struct Prepared {
     pub(crate) format: Format,
     pub(crate) first: First,
     pub(crate) original: Option<Original>,
+    /// Fields that have another name in the rows: the caller's, and those that the file implies.
+    pub(crate) fields: Vec<(String, String)>,
 }
 
 impl Prepared {
     /// Recognises the format, and rewrites what is not made of lines.
     pub(crate) fn new(path: &str, source: Source, options: &OpenOptions) -> Result<Prepared, TraceError> {
         let source = Arc::new(source);
+        if parquet::is_parquet(&source)
+            .map_err(|source| TraceError::Read { path: path.to_owned(), source })?
+        {
+            return Prepared::columns(path, &source, options);
+        }
         let (format, first) = recognise(path, &source, options)?;
         check_fields(path, format, options)?;
         match format {
@@ -67,14 +75,29 @@ impl Prepared {
                 let (rewritten, original) = sharegpt::rewrite(path, &source, options)?;
                 Ok(Prepared { original: Some(original), ..Prepared::rows(rewritten, format) })
             }
-            _ => Ok(Prepared { source, format, first, original: None }),
+            _ => Ok(Prepared { source, format, first, original: None, fields: options.fields.clone() }),
         }
+    }
+
+    /// The rows of a Parquet file, in whatever format their names are.
+    fn columns(path: &str, source: &Arc<Source>, options: &OpenOptions) -> Result<Prepared, TraceError> {
+        let Rewritten { lines, original, fields } = parquet::rewrite(path, source, options)?;
+        let lines = Arc::new(lines);
+        let mut options = options.clone();
+        options.fields.extend(fields);
+        let found = recognise(path, &lines, &options);
+        if let (Err(TraceError::Empty { .. }), Some(first)) = (&found, original.skipped.messages.first()) {
+            return Err(TraceError::NoValidRow { skipped: original.skipped.count, first: first.clone() });
+        }
+        let (format, first) = found?;
+        check_fields(path, format, &options)?;
+        Ok(Prepared { source: lines, format, first, original: Some(original), fields: options.fields })
     }
 
     /// Our own rows, made from another format.
     pub(crate) fn rows(source: Source, format: Format) -> Prepared {
         let first = First { number: 1, text: String::new() };
-        Prepared { source: Arc::new(source), format, first, original: None }
+        Prepared { source: Arc::new(source), format, first, original: None, fields: Vec::new() }
     }
 }
 

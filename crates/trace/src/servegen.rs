@@ -81,7 +81,8 @@ pub(crate) fn generate(path: &Path, name: &str, options: &ServeGen) -> Result<So
     if clients.is_empty() {
         return Err(TraceError::NoChunk { path: name.to_owned() });
     }
-    let rows: u64 = clients.iter().flat_map(|c| &c.windows).map(|w| w.requests).sum();
+    let requests = clients.iter().flat_map(|c| &c.windows).map(|w| w.requests);
+    let rows = requests.fold(0, u64::saturating_add);
     if rows > MOST_ROWS {
         let why = format!("its parameters come to {rows} requests; choose a window of them");
         return Err(TraceError::NothingLeft { path: name.to_owned(), why });
@@ -336,10 +337,11 @@ impl Lengths {
 /// The windows of a dataset that are needed from the window `first` to `last`.
 fn read_lengths(path: &Path, first: &Window, last: &Window) -> Result<Vec<LengthWindow>, TraceError> {
     let name = path.display().to_string();
-    let text = fs::read_to_string(path).map_err(|source| TraceError::Read { path: name.clone(), source })?;
+    let bytes = fs::read(path).map_err(|source| TraceError::Read { path: name.clone(), source })?;
     let at = |line: u64, fault| TraceError::Row { path: name.clone(), line, fault };
+    let text = text_of(&bytes).map_err(|(line, fault)| at(line, fault))?;
     let json: BTreeMap<String, BTreeMap<String, &RawValue>> =
-        serde_json::from_str(&text).map_err(|error| {
+        serde_json::from_str(text).map_err(|error| {
             let message = error.to_string();
             let message = message.split(" at line ").next().unwrap_or(&message).to_owned();
             at(error.line().max(1) as u64, Fault::Json { message, column: error.column().max(1) })
@@ -355,7 +357,7 @@ fn read_lengths(path: &Path, first: &Window, last: &Window) -> Result<Vec<Length
         let lengths = |field: &str| {
             let missing = || Fault::field(field, "the probabilities of lengths", "nothing");
             let raw = fields.get(field).ok_or_else(|| at(1, missing()))?;
-            let wrong = |expected| at(line_of(&text, raw.get()), Fault::field(field, expected, raw.get()));
+            let wrong = |expected| at(line_of(text, raw.get()), Fault::field(field, expected, raw.get()));
             let inner: String = serde_json::from_str(raw.get()).map_err(|_| wrong("a text"))?;
             Lengths::parse(&inner).map_err(wrong)
         };
@@ -376,6 +378,17 @@ fn read_lengths(path: &Path, first: &Window, last: &Window) -> Result<Vec<Length
         return Err(at(1, Fault::field("input_tokens", "lengths for the time of the requests", "none")));
     }
     Ok(found)
+}
+
+/// A file as text, without a byte order mark; the line that is none.
+fn text_of(bytes: &[u8]) -> Result<&str, (u64, Fault)> {
+    let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
+    std::str::from_utf8(bytes).map_err(|error| {
+        let before = &bytes[..error.valid_up_to()];
+        let begins = memchr::memrchr(b'\n', before).map_or(0, |at| at + 1);
+        let fault = Fault::NotText { byte: bytes[before.len()], column: before.len() - begins + 1 };
+        (1 + memchr::memchr_iter(b'\n', before).count() as u64, fault)
+    })
 }
 
 /// The line of a part of a text.

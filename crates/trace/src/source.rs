@@ -69,9 +69,19 @@ impl Source {
         self.file.read_at(into, offset)
     }
 
+    /// Its size, bytes.
+    pub(crate) fn len(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+
     /// A reader from the start.
     pub(crate) fn reader(self: &Arc<Self>) -> SourceReader {
-        SourceReader { source: Arc::clone(self), offset: 0 }
+        self.reader_from(0)
+    }
+
+    /// A reader from a place, in bytes from the start.
+    pub(crate) fn reader_from(self: &Arc<Self>, offset: u64) -> SourceReader {
+        SourceReader { source: Arc::clone(self), offset }
     }
 }
 

@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 use tics_record::Nanos;
 
 use crate::decimal::{MILLIS, SECONDS, format_decimal};
+use crate::parquet::Columns;
 use crate::row::{Id, RawJson, Row};
 
 /// A format that can be written.
@@ -20,11 +21,14 @@ pub enum WriteFormat {
     Mooncake,
     /// Qwen-Bailian: times, lengths, blocks of 16 tokens, ids with parents, kinds and turns.
     Qwen,
+    /// Parquet: the fields of our own rows as columns.
+    Parquet,
 }
 
 impl WriteFormat {
     /// All of them.
-    pub const ALL: [WriteFormat; 3] = [WriteFormat::Tics, WriteFormat::Mooncake, WriteFormat::Qwen];
+    pub const ALL: [WriteFormat; 4] =
+        [WriteFormat::Tics, WriteFormat::Mooncake, WriteFormat::Qwen, WriteFormat::Parquet];
 
     /// As on the command line.
     pub const fn name(self) -> &'static str {
@@ -32,13 +36,14 @@ impl WriteFormat {
             WriteFormat::Tics => "tics",
             WriteFormat::Mooncake => "mooncake",
             WriteFormat::Qwen => "qwen",
+            WriteFormat::Parquet => "parquet",
         }
     }
 
     /// Tokens in its blocks, where they all have the same size.
     const fn block_size(self) -> Option<u32> {
         match self {
-            WriteFormat::Tics => None,
+            WriteFormat::Tics | WriteFormat::Parquet => None,
             WriteFormat::Mooncake => Some(512),
             WriteFormat::Qwen => Some(16),
         }
@@ -48,7 +53,7 @@ impl WriteFormat {
     /// needs its text.
     pub fn can_hold(self, row: &Row) -> bool {
         let holds_text = match self {
-            WriteFormat::Tics => true,
+            WriteFormat::Tics | WriteFormat::Parquet => true,
             WriteFormat::Mooncake => row.messages.is_some() || row.payload.is_some(),
             WriteFormat::Qwen => false,
         };
@@ -58,8 +63,7 @@ impl WriteFormat {
     /// Names of the fields, as in our own rows, that the row has and the format has no place for.
     pub fn drops(self, row: &Row) -> impl Iterator<Item = &'static str> + use<> {
         let other_blocks = row.hash_ids.is_some() && blocks_of(row, self.block_size()).is_none();
-        let (not_tics, mooncake, qwen) =
-            (self != WriteFormat::Tics, self == WriteFormat::Mooncake, self == WriteFormat::Qwen);
+        let (mooncake, qwen) = (self == WriteFormat::Mooncake, self == WriteFormat::Qwen);
         [
             ("hash_ids", other_blocks),
             ("id", mooncake && row.id.is_some()),
@@ -68,7 +72,7 @@ impl WriteFormat {
             ("delay_s", qwen && row.delay.is_some()),
             ("type", mooncake && row.kind.is_some()),
             ("turn", mooncake && row.turn.is_some()),
-            ("prompt", not_tics && row.prompt.is_some()),
+            ("prompt", (mooncake || qwen) && row.prompt.is_some()),
             ("messages", qwen && row.messages.is_some()),
             ("payload", qwen && row.payload.is_some()),
         ]
@@ -95,11 +99,13 @@ impl FromStr for WriteFormat {
     }
 }
 
-/// Writes rows, one a line.
+/// Writes rows, one a line, or as columns.
 #[derive(Debug)]
 pub struct RowWriter<W> {
     format: WriteFormat,
     output: W,
+    /// Rows that wait to be columns, once there was one.
+    columns: Option<Box<Columns>>,
 }
 
 /// A row in any of the formats: what is `None` is left out.
@@ -145,10 +151,10 @@ struct Line<'a> {
 impl<W: Write> RowWriter<W> {
     /// Writes rows in the format `format` to `output`.
     pub fn new(format: WriteFormat, output: W) -> Self {
-        RowWriter { format, output }
+        RowWriter { format, output, columns: None }
     }
 
-    /// Writes one row. What the format cannot hold is left out.
+    /// Writes one row. What the format cannot hold is left out. Columns are written some megabytes at a time.
     ///
     /// # Errors
     /// When the output cannot be written.
@@ -157,16 +163,35 @@ impl<W: Write> RowWriter<W> {
             WriteFormat::Tics => tics(row)?,
             WriteFormat::Mooncake => mooncake(row)?,
             WriteFormat::Qwen => qwen(row)?,
+            WriteFormat::Parquet => {
+                let (columns, output) = self.columns()?;
+                return columns.write(row, output);
+            }
         };
         serde_json::to_writer(&mut self.output, &line)?;
         self.output.write_all(b"\n")
     }
 
-    /// Flushes and gives the output back.
+    fn columns(&mut self) -> io::Result<(&mut Columns, &mut W)> {
+        if self.columns.is_none() {
+            self.columns = Some(Box::new(Columns::new()?));
+        }
+        // It was put there just now, if it was not there before.
+        let columns = self.columns.as_mut().ok_or_else(|| io::Error::other("no columns"))?;
+        Ok((columns, &mut self.output))
+    }
+
+    /// Writes what is left and gives the output back.
     ///
     /// # Errors
     /// When the output cannot be written.
     pub fn finish(mut self) -> io::Result<W> {
+        if self.format == WriteFormat::Parquet {
+            self.columns()?;
+            if let Some(columns) = self.columns.take() {
+                columns.finish(&mut self.output)?;
+            }
+        }
         self.output.flush()?;
         Ok(self.output)
     }

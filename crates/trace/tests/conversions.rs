@@ -157,9 +157,10 @@ fn every_format_converts_to_every_other() {
             if converted.left_out > 0 {
                 continue;
             }
-            // Recognised by its content, too.
+            // Recognised by its content, too; columns are a way of writing our own rows.
             let back = Trace::read(&*bytes, "converted", &OpenOptions::default()).unwrap();
-            assert_eq!(back.index().format.name(), target.name(), "{format}");
+            let name = if target == WriteFormat::Parquet { "tics" } else { target.name() };
+            assert_eq!(back.index().format.name(), name, "{format}");
             let times = |trace: &Trace| {
                 rows(trace).iter().map(|r| (r.at, r.input_length, r.output_length)).collect::<Vec<_>>()
             };

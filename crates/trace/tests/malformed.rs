@@ -5,7 +5,7 @@ use std::fs;
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use tics_trace::{Format, OpenOptions, Selection, Spread, Trace, WriteFormat, convert};
+use tics_trace::{Format, OpenOptions, Row, Selection, Spread, Trace, WriteFormat, convert};
 
 /// A good file of each format, and its values that can be damaged.
 const FILES: [(Format, &str, &[&str]); 8] = [
@@ -161,7 +161,10 @@ fn nothing_and_binary_are_no_trace() {
             let message = read(content, &options(format, false)).unwrap();
             let is_empty = message.contains("empty") || message.contains("no request");
             assert!(
-                is_empty || names_a_line(&message) || message.contains("ServeGen"),
+                is_empty
+                    || names_a_line(&message)
+                    || message.contains("ServeGen")
+                    || message.contains("a Parquet file"),
                 "{format:?} {content:?}: {message}"
             );
         }
@@ -182,6 +185,88 @@ fn truncated_files_are_explained() {
             }
         }
     }
+}
+
+/// Parameters of ServeGen: two files, and what of each is read.
+const CHUNK: &str = "0,0.05,2.0,Gamma,0.25,0.38\n600,0.02,1.5,Weibull,0.7,0.4\n";
+const DATASET: &str =
+    "{\"0\": {\"input_tokens\": \"{22: 0.25, 50: 0.75}\",\n\"output_tokens\": \"{40: 0.5, 41: 0.5}\"}}";
+
+/// Opens a folder with these two files; the message, the folder's name left out, if it is no trace.
+fn parameters(csv: &[u8], json: &[u8]) -> Result<Vec<Row>, String> {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("chunk-0-trace.csv"), csv).unwrap();
+    fs::write(dir.path().join("chunk-0-dataset.json"), json).unwrap();
+    match Trace::open(dir.path(), &OpenOptions::default()) {
+        Ok(trace) => Ok(trace.rows().map(Result::unwrap).collect()),
+        Err(error) => {
+            let text = error.to_string();
+            let name = dir.path().display().to_string();
+            assert!(!text.contains('\n') && text.starts_with(&name), "{text}");
+            Err(text[name.len()..].to_owned())
+        }
+    }
+}
+
+/// Whether a message names one of the two files and a line of it.
+fn names_a_line_of(file: &str, message: &str) -> bool {
+    let rest = message.strip_prefix('/').and_then(|rest| rest.strip_prefix(file)?.strip_prefix(':'));
+    rest.and_then(|rest| rest.split(':').next()).is_some_and(|line| line.parse::<u64>().is_ok_and(|n| n > 0))
+}
+
+#[test]
+fn wrong_parameters_are_named_with_their_line() {
+    let plain = parameters(CHUNK.as_bytes(), DATASET.as_bytes()).unwrap();
+    assert_eq!(plain.len(), 42);
+    let check_csv = |csv: &str| {
+        let message = parameters(csv.as_bytes(), DATASET.as_bytes()).expect_err(csv);
+        // Rates and times that are numbers may come to more requests than anybody means.
+        let too_many = message.contains("no request to send");
+        assert!(names_a_line_of("chunk-0-trace.csv", &message) || too_many, "{csv}: {message}");
+    };
+    for value in ["0.05", "Gamma", "0.25", "0.38", "600", "0.02", "Weibull", "0.7", "0.4"] {
+        for wrong in WRONG {
+            // As a shape or a scale, any number above 0 will do.
+            let is_fit = matches!(value, "0.25" | "0.38" | "0.7" | "0.4") && wrong.starts_with('9');
+            if !is_fit {
+                check_csv(&CHUNK.replacen(value, wrong, 1));
+            }
+        }
+    }
+    for value in ["22", "0.25", "0.75", "40", "0.5", "\"{22: 0.25, 50: 0.75}\"", "\"0\""] {
+        for wrong in WRONG {
+            let wrong = wrong.replace('"', "");
+            let json = DATASET.replacen(value, &wrong, 1);
+            let message = parameters(CHUNK.as_bytes(), json.as_bytes()).expect_err(&json);
+            assert!(names_a_line_of("chunk-0-dataset.json", &message), "{json}: {message}");
+        }
+    }
+    for binary in [&b"\0\0\0"[..], b"\x7FELF\x02\xFF", b"PAR1\x15\0"] {
+        let message = parameters(binary, DATASET.as_bytes()).unwrap_err();
+        assert!(names_a_line_of("chunk-0-trace.csv", &message), "{message}");
+        let message = parameters(CHUNK.as_bytes(), binary).unwrap_err();
+        assert!(names_a_line_of("chunk-0-dataset.json", &message), "{message}");
+    }
+    let message = parameters(b"", DATASET.as_bytes()).unwrap_err();
+    assert!(message.contains("no request"), "{message}");
+    assert!(names_a_line_of("chunk-0-dataset.json", &parameters(CHUNK.as_bytes(), b"").unwrap_err()));
+    for end in 1..DATASET.len() {
+        let message = parameters(CHUNK.as_bytes(), &DATASET.as_bytes()[..end]).unwrap_err();
+        assert!(names_a_line_of("chunk-0-dataset.json", &message), "{message}");
+    }
+    for end in 1..CHUNK.len() {
+        if let Err(message) = parameters(&CHUNK.as_bytes()[..end], DATASET.as_bytes()) {
+            assert!(
+                names_a_line_of("chunk-0-trace.csv", &message) || message.contains("no request"),
+                "{message}"
+            );
+        }
+    }
+    // In other clothes it is the same.
+    let crlf = |text: &str| text.replace('\n', "\r\n");
+    let marked = |text: &str| format!("\u{feff}{text}");
+    assert_eq!(parameters(crlf(CHUNK).as_bytes(), crlf(DATASET).as_bytes()).as_ref(), Ok(&plain));
+    assert_eq!(parameters(marked(CHUNK).as_bytes(), marked(DATASET).as_bytes()).as_ref(), Ok(&plain));
 }
 
 fn edits() -> impl Strategy<Value = Vec<(usize, u8)>> {
@@ -206,10 +291,10 @@ proptest! {
     }
 
     #[test]
-    fn noise_is_a_trace_or_a_line(bytes in prop::collection::vec(any::<u8>(), 0..80), format in 0..=Format::ALL.len(), head in 0..9_usize) {
+    fn noise_is_a_trace_or_a_line(bytes in prop::collection::vec(any::<u8>(), 0..80), format in 0..=Format::ALL.len(), head in 0..10_usize) {
         // Behind the first bytes of every sort of file.
-        let heads: [&[u8]; 9] = [b"", b"{\"", b"[{", b"\x1F\x8B\x08", b"\x28\xB5\x2F\xFD", b"TIMESTAMP,ContextTokens,GeneratedTokens\n",
-            b"Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type\n", b"0,1,1,Gamma,", b"\xEF\xBB\xBF{"];
+        let heads: [&[u8]; 10] = [b"", b"{\"", b"[{", b"\x1F\x8B\x08", b"\x28\xB5\x2F\xFD", b"TIMESTAMP,ContextTokens,GeneratedTokens\n",
+            b"Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type\n", b"0,1,1,Gamma,", b"\xEF\xBB\xBF{", b"PAR1"];
         let content = [heads[head], &bytes].concat();
         for skip in [false, true] {
             read(&content, &options(Format::ALL.get(format).copied(), skip));

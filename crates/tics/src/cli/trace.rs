@@ -92,7 +92,7 @@ pub struct OutputArgs {
     /// File to write; standard output unless given
     #[arg(short = 'o', long, value_name = "FILE")]
     pub out: Option<PathBuf>,
-    /// Format to write: tics, mooncake or qwen; the one in the name of the file unless given, else tics
+    /// Format to write: tics, mooncake, qwen or parquet; the one in the name of the file unless given, else tics
     #[arg(long, value_name = "FORMAT", value_parser = write_format)]
     pub to: Option<WriteFormat>,
 }

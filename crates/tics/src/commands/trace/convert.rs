@@ -69,7 +69,7 @@ pub fn write_format(args: &OutputArgs) -> Result<WriteFormat, Failed> {
         Some(other) => Err(failed(
             USAGE,
             format!(
-                "{}: traces are written as JSON lines, not as .{other}; --to names the format",
+                "{}: traces are written as JSON lines or Parquet, not as .{other}; --to names the format",
                 path.display()
             ),
         )),
@@ -130,6 +130,7 @@ mod tests {
         assert_eq!(check(Some("Qwen_trace.jsonl"), None), Ok(WriteFormat::Qwen));
         assert_eq!(check(Some("qwen.jsonl"), Some(WriteFormat::Tics)), Ok(WriteFormat::Tics));
         assert_eq!(check(Some("mooncakes/day.jsonl"), None), Ok(WriteFormat::Tics));
+        assert_eq!(check(Some("day.parquet"), None), Ok(WriteFormat::Parquet));
         assert!(check(Some("day.csv"), None).unwrap_err().contains(".csv; --to names the format"));
     }
 }

@@ -57,7 +57,7 @@ fn options(args: &SynthArgs, format: WriteFormat) -> Result<SynthOptions, Failed
         prefix: args.prefix,
         block_size: args.block_size.unwrap_or(match format {
             WriteFormat::Qwen => 16,
-            WriteFormat::Tics | WriteFormat::Mooncake => 512,
+            WriteFormat::Tics | WriteFormat::Parquet | WriteFormat::Mooncake => 512,
         }),
         longest: args.longest,
     })
