@@ -8,12 +8,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
-use tics_record::{Outcome, RequestRecord, Stamp};
+use tics_record::{Clock, Outcome, RequestRecord, Stamp};
 
 use crate::connection::{Connection, Connector, fresh_enough, request};
 use crate::failure::Failure;
 use crate::limits::ReusePolicy;
 use crate::receive::{Observer, Received};
+use crate::target::Target;
 use crate::wire::Trigger;
 
 /// A request, ready to be serialised.
@@ -53,6 +54,14 @@ impl Client {
     /// A client over `connector`. `ids` numbers the connections of the whole run.
     pub fn new(connector: Connector, ids: Arc<AtomicU64>, reuse: ReusePolicy) -> Self {
         Client { connector: Rc::new(connector), idle: Rc::default(), ids, reuse }
+    }
+
+    pub(crate) fn target(&self) -> &Target {
+        &self.connector.target
+    }
+
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        self.connector.clock()
     }
 
     /// Connections open and without a request.
@@ -138,7 +147,7 @@ impl Client {
         }
     }
 
-    async fn open(&self) -> Result<Connection, Failure> {
+    pub(crate) async fn open(&self) -> Result<Connection, Failure> {
         self.connector.open(self.ids.fetch_add(1, Ordering::Relaxed)).await
     }
 

@@ -24,11 +24,13 @@
 //! ```
 #![warn(missing_docs)]
 
+mod address;
 mod answer;
 mod body;
 mod client;
 mod connection;
 mod decode;
+mod download;
 mod failure;
 mod gate;
 mod limits;
@@ -43,11 +45,13 @@ mod wire;
 #[cfg(test)]
 mod exchange_tests;
 
+pub use address::FileUrl;
 pub use answer::append_answer;
 pub use body::{BodyOptions, BodyTemplate, Content};
 pub use client::{Client, Exchange};
 pub use connection::Connector;
 pub use decode::{Decoded, Usage, decode, error_text};
+pub use download::Head;
 pub use failure::Failure;
 pub use limits::{Limits, ReusePolicy};
 pub use receive::Observer;

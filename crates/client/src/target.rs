@@ -46,6 +46,15 @@ pub enum BadUrl {
         "the address carries a user name or password: take it out, and give a key by OPENAI_API_KEY or --header"
     )]
     Credentials,
+    /// The same in the address of a file.
+    #[error("the address carries a user name or password: fetch the file yourself and give its path")]
+    FileCredentials,
+    /// A redirect from https to http.
+    #[error("it leads from https to {url}, which is not protected by TLS")]
+    Unprotected {
+        /// Where it leads, without its query.
+        url: String,
+    },
 }
 
 impl BaseUrl {

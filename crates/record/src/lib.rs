@@ -35,6 +35,6 @@ pub use live::{Gauge, LiveHistogram, LivePercentiles, Phase, Progress, Snapshot}
 pub use outcome::{LateCause, Outcome};
 pub use request::{ConnectionInfo, InputTokens, OutputTokens, ReadDelay, RequestRecord};
 pub use run::{
-    Host, Load, LoadModel, PromptSource, RUN_FORMAT, RunDescription, Sessions, Target, TraceSource,
+    Download, Host, Load, LoadModel, PromptSource, RUN_FORMAT, RunDescription, Sessions, Target, TraceSource,
 };
 pub use time::{Clock, ManualClock, Nanos, Stamp};

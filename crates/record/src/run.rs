@@ -125,6 +125,20 @@ pub struct TraceSource {
     pub rows: u64,
     /// Rows skipped as invalid.
     pub skipped: u64,
+    /// Where it was fetched from, if it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub download: Option<Download>,
+}
+
+/// A trace that lies at an address.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Download {
+    /// The address, without its query, which may be a secret.
+    pub url: String,
+    /// SHA-256 of what came from there, in hexadecimal; of a compressed file another one than the trace's.
+    pub sha256: String,
+    /// When it came, RFC 3339, UTC.
+    pub fetched: String,
 }
 
 /// How the turns of conversations follow each other.

@@ -12,10 +12,12 @@ use tics_trace::{LengthRange, Scale, Spread, parse_scales, parse_share, parse_wi
 
 use crate::calibrate::Rung;
 
+mod fetch;
 mod prompts;
 mod sessions;
 mod trace;
 
+pub use fetch::FetchArgs;
 pub use prompts::{Cache, Prefixes, PromptArgs, ServedArgs};
 pub use sessions::{History, SessionArgs, SessionMode};
 pub use trace::{ConvertArgs, FormatArgs, OutputArgs, SynthArgs, TraceArgs, TraceCommand, TraceInputArgs};
@@ -155,7 +157,7 @@ pub struct RunArgs {
 
 #[derive(Debug, Args)]
 pub struct ReplayArgs {
-    /// Trace file, `-` for standard input; a folder of ServeGen's
+    /// Trace file, `-` for standard input, http(s) address; a folder of ServeGen's
     pub trace: PathBuf,
     /// Only requests at these seconds of the trace, the end excluded
     #[arg(long, value_name = "FROM..TO", value_parser = parse_window)]
@@ -208,7 +210,7 @@ pub struct BenchArgs {
     /// Requests in flight; all at once unless given
     #[arg(long, value_name = "C", value_parser = clap::value_parser!(u64).range(1..))]
     pub concurrency: Option<u64>,
-    /// JSONL of `prompt` and optional `output_length` instead of made prompts
+    /// JSONL of `prompt` and optional `output_length` instead of made prompts; a file or an address
     #[arg(long, value_name = "FILE", conflicts_with = "input_tokens")]
     pub prompts: Option<PathBuf>,
     #[command(flatten)]

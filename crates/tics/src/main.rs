@@ -4,6 +4,7 @@ mod calibrate;
 mod cli;
 mod commands;
 mod cpu;
+mod fetch;
 mod http;
 mod outcome;
 mod play;

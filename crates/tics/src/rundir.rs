@@ -255,10 +255,18 @@ pub fn redacted_command(args: impl IntoIterator<Item = String>) -> Vec<String> {
             header_next = arg == "--header";
             match arg.strip_prefix("--header=") {
                 Some(value) => format!("--header={}", redact_header(value)),
-                None => arg,
+                None => redact_query(arg),
             }
         })
         .collect()
+}
+
+/// The query of an address, of a trace say, may be what opens it.
+fn redact_query(arg: String) -> String {
+    match arg.split_once('?') {
+        Some((before, _)) if before.contains("://") => format!("{before}?<redacted>"),
+        _ => arg,
+    }
 }
 
 fn redact_header(line: &str) -> String {
@@ -306,6 +314,8 @@ mod tests {
         assert!(!kept.join(" ").contains("canary"), "{kept:?}");
         assert_eq!(kept[2], "X-Key: <redacted>");
         assert_eq!(kept[5], "u");
+        let kept = redacted_command(["https://a/t.jsonl?key=canary", "is it?"].map(String::from));
+        assert_eq!(kept, ["https://a/t.jsonl?<redacted>", "is it?"]);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 
-use tics_record::TraceSource;
+use tics_record::{Download, TraceSource};
 
 use crate::error::{Fault, TraceError};
 use crate::format::Format;
@@ -26,6 +26,7 @@ pub struct Trace(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     path: String,
+    download: Option<Download>,
     source: Arc<Source>,
     options: OpenOptions,
     index: Index,
@@ -55,6 +56,18 @@ impl Trace {
         Trace::from_source(source, name, options)
     }
 
+    /// The same for the local copy of a file that lies elsewhere: its address stands for it in messages and
+    /// in the description of a run.
+    ///
+    /// # Errors
+    /// As [`Trace::open`].
+    pub fn open_copy(copy: &Path, of: Download, options: &OpenOptions) -> Result<Trace, TraceError> {
+        let name = of.url.clone();
+        let source = Source::open(copy).map_err(|fault| fault.at(&name))?;
+        let prepared = Prepared::new(&name, source, options)?;
+        Trace::build(name, Some(of), prepared, options)
+    }
+
     /// The same from a stream, which is spooled; `name` stands for it in messages.
     ///
     /// # Errors
@@ -70,9 +83,18 @@ impl Trace {
     }
 
     fn prepared(path: String, prepared: Prepared, options: &OpenOptions) -> Result<Trace, TraceError> {
+        Trace::build(path, None, prepared, options)
+    }
+
+    fn build(
+        path: String,
+        download: Option<Download>,
+        prepared: Prepared,
+        options: &OpenOptions,
+    ) -> Result<Trace, TraceError> {
         let source = Arc::clone(&prepared.source);
         let (index, plan) = index(&path, prepared, options)?;
-        Ok(Trace(Arc::new(Inner { path, source, options: options.clone(), index, plan })))
+        Ok(Trace(Arc::new(Inner { path, download, source, options: options.clone(), index, plan })))
     }
 
     /// What the index pass found out.
@@ -93,6 +115,7 @@ impl Trace {
             sha256: self.index().sha256.clone(),
             rows: self.index().rows,
             skipped: self.index().skipped,
+            download: self.0.download.clone(),
         }
     }
 

@@ -6,6 +6,8 @@ use clap::{Args, Subcommand};
 use tics_record::Nanos;
 use tics_trace::{Arrivals, Format, PrefixTree, WriteFormat, parse_field, parse_window};
 
+use super::FetchArgs;
+
 /// How a trace is read.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Format")]
@@ -26,6 +28,8 @@ pub struct FormatArgs {
     /// Tokens in a block of `hash_ids`, where rows do not say it; the format's own unless given
     #[arg(long, value_name = "TOKENS", value_parser = clap::value_parser!(u32).range(1..))]
     pub block_size: Option<u32>,
+    #[command(flatten)]
+    pub fetch: FetchArgs,
 }
 
 /// Our name of a field and the file's.
@@ -52,7 +56,7 @@ pub enum TraceCommand {
 /// A trace, and how it is read.
 #[derive(Debug, Args)]
 pub struct TraceInputArgs {
-    /// Trace file, `-` for standard input; a folder of ServeGen's
+    /// Trace file, `-` for standard input, http(s) address; a folder of ServeGen's
     pub trace: PathBuf,
     /// Count the tokens of texts by this tokenizer.json, folder or model id; they have no length unless
     /// given

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use tics_record::{Clock, LoadModel, TraceSource};
 use tics_trace::{Format, OpenOptions, Schedule, Selection, Trace};
 
-use crate::cli::BenchArgs;
+use crate::cli::{BenchArgs, FetchArgs};
 use crate::commands::probe::prepare;
 use crate::commands::replay::finish;
+use crate::fetch::open_trace;
 use crate::outcome::{Failed, OrStatus, USAGE};
 use crate::play::{Origin, Plan, play};
 use crate::progress::say;
@@ -66,7 +67,7 @@ fn given_prompts(args: &BenchArgs, tokenizer: &TokenizerChoice) -> Result<Option
         count_tokens: Some(tokenizer.counter()),
         ..OpenOptions::default()
     };
-    Trace::open(path, &options).map(Some).or_status(USAGE)
+    open_trace(path, &options, FetchArgs::default(), args.run.quiet).map(Some)
 }
 
 fn schedule(args: &BenchArgs, given: Option<&Trace>) -> Result<Schedule, Failed> {

@@ -1,6 +1,7 @@
 //! `tics replay`: a trace at its timestamps.
 
 use std::num::NonZeroU64;
+use std::path::Path;
 use std::sync::Arc;
 
 use tics_record::{Clock, LoadModel, PromptSource};
@@ -9,6 +10,7 @@ use tics_trace::{Format, OpenOptions, Scale, Selection, ServeGen, Trace};
 use crate::cli::{ReplayArgs, RunArgs};
 use crate::commands::probe::prepare;
 use crate::commands::trace::{open_options, print};
+use crate::fetch::open_trace;
 use crate::outcome::{Failed, OrStatus, USAGE, failed, worst};
 use crate::play::{Origin, Plan, Played, play};
 use crate::progress::say;
@@ -39,7 +41,7 @@ pub fn play_scales(args: &ReplayArgs) -> Result<Vec<Played>, Failed> {
         servegen: ServeGen { seed: args.prompts.seed, window: args.window },
         ..open_options(&args.format)
     };
-    let trace = Trace::open(&args.trace, &options).or_status(USAGE)?;
+    let trace = open_trace(&args.trace, &options, args.format.fetch, args.run.quiet)?;
     report_left_out(&trace, args.run.quiet);
     let selection = |scale| Selection {
         window: args.window,
@@ -117,8 +119,7 @@ fn plan(
     several: bool,
     (prompts, sessions): (PromptSource, &Sessions),
 ) -> Plan {
-    let stem = args.trace.file_stem().filter(|_| args.trace.as_os_str() != "-");
-    let stem = stem.map_or_else(|| "replay".to_owned(), |s| s.to_string_lossy().into_owned());
+    let stem = stem(args, trace);
     let mut name = args.run.name.clone().unwrap_or_else(|| stem.clone());
     if several {
         name = format!("{name}-x{}", scale.factor());
@@ -140,6 +141,16 @@ fn plan(
         sessions: Some(sessions.describe()),
         prompts,
     }
+}
+
+/// What a run of the trace is called.
+fn stem(args: &ReplayArgs, trace: &Trace) -> String {
+    let stem = match trace.source().download {
+        // What follows a question mark is not for names.
+        Some(of) => Path::new(of.url.trim_end_matches("?…")).file_stem().map(ToOwned::to_owned),
+        None => args.trace.file_stem().filter(|_| args.trace.as_os_str() != "-").map(ToOwned::to_owned),
+    };
+    stem.map_or_else(|| "replay".to_owned(), |stem| stem.to_string_lossy().into_owned())
 }
 
 /// Prints what was found and chooses the status: for one run its report, for several one table.

@@ -13,6 +13,7 @@ use nix::errno::Errno;
 use tics_trace::{Format, OpenOptions, ServeGen, Trace};
 
 use crate::cli::{FormatArgs, TraceCommand, TraceInputArgs};
+use crate::fetch::open_trace;
 use crate::outcome::{Failed, MISSED, OrStatus, RUN_DIR, USAGE, failed};
 use crate::prompts::TokenizerChoice;
 
@@ -59,7 +60,7 @@ fn open(args: &TraceInputArgs) -> Result<Trace, Failed> {
         servegen: ServeGen { seed: args.seed.unwrap_or_default(), window: args.window },
         ..open_options(&args.format)
     };
-    let trace = Trace::open(&args.trace, &options).or_status(USAGE)?;
+    let trace = open_trace(&args.trace, &options, args.format.fetch, false)?;
     let format = trace.index().format;
     let drawn = [("--window", args.window.is_some()), ("--seed", args.seed.is_some())];
     match drawn.into_iter().find(|(_, given)| *given && format != Format::ServeGen) {
