@@ -3,6 +3,8 @@
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
+use crate::endpoint::Endpoint;
+
 /// How bodies look.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct BodyOptions {
@@ -14,9 +16,10 @@ pub struct BodyOptions {
     pub extra: Map<String, Value>,
 }
 
-/// A chat-completions body with holes for the prompt and the lengths.
+/// A body with holes for the prompt and the lengths.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BodyTemplate {
+    endpoint: Endpoint,
     /// Alternately text and hole: `parts[0] hole[0] parts[1] hole[1] …`.
     parts: Vec<Vec<u8>>,
     holes: Vec<Hole>,
@@ -25,7 +28,7 @@ pub struct BodyTemplate {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Hole {
-    Messages,
+    Input,
     OutputLength,
     InputLength,
 }
@@ -37,17 +40,45 @@ pub enum Content<'a> {
     Prompt(&'a str),
     /// The messages, a JSON array that is passed on as it is.
     Messages(&'a str),
+    /// The tokens of the prompt.
+    Ids(&'a [u32]),
 }
 
 impl Content<'_> {
-    fn write(self, body: &mut Vec<u8>) {
+    /// Writes what stands in the place of the mark: a value, or for `/generate` the name before it, too.
+    fn write(self, endpoint: Endpoint, body: &mut Vec<u8>) {
+        let generate = endpoint == Endpoint::Generate;
         match self {
             Content::Messages(json) => body.extend_from_slice(json.as_bytes()),
             Content::Prompt(text) => {
-                body.extend_from_slice(b"[{\"role\":\"user\",\"content\":");
+                let (before, behind): (&[u8], &[u8]) = match endpoint {
+                    Endpoint::Chat => (b"[{\"role\":\"user\",\"content\":", b"}]"),
+                    Endpoint::Completions => (b"", b""),
+                    Endpoint::Generate => (b"\"text\":", b""),
+                };
+                body.extend_from_slice(before);
                 serde_json::to_writer(&mut *body, text).expect("a string into memory cannot fail");
-                body.extend_from_slice(b"}]");
+                body.extend_from_slice(behind);
             }
+            Content::Ids(ids) => {
+                body.extend_from_slice(if generate { b"\"input_ids\":[" } else { b"[" });
+                let mut digits = itoa::Buffer::new();
+                for (at, id) in ids.iter().enumerate() {
+                    if at > 0 {
+                        body.push(b',');
+                    }
+                    body.extend_from_slice(digits.format(*id).as_bytes());
+                }
+                body.push(b']');
+            }
+        }
+    }
+
+    /// About how many bytes it takes.
+    fn bytes(self) -> usize {
+        match self {
+            Content::Prompt(text) | Content::Messages(text) => text.len() + text.len() / 16,
+            Content::Ids(ids) => 6 * ids.len(),
         }
     }
 }
@@ -55,24 +86,36 @@ impl Content<'_> {
 /// Stands for a hole while the template is serialised. A private-use character keeps it apart
 /// from any text of a user's.
 const MARKS: [(&str, Hole); 3] = [
-    ("\u{e000}tics:messages\u{e000}", Hole::Messages),
+    ("\u{e000}tics:input\u{e000}", Hole::Input),
     ("\u{e000}tics:output\u{e000}", Hole::OutputLength),
-    ("\u{e000}tics:input\u{e000}", Hole::InputLength),
+    ("\u{e000}tics:length\u{e000}", Hole::InputLength),
 ];
 
 impl BodyTemplate {
     /// The template of mini-sglang's client, with usage asked for, under `options`.
     pub fn chat(options: &BodyOptions) -> Self {
-        let [(messages, _), (output, _), (input, _)] = MARKS;
+        BodyTemplate::new(Endpoint::Chat, options)
+    }
+
+    /// The same for any endpoint, in its words.
+    pub fn new(endpoint: Endpoint, options: &BodyOptions) -> Self {
+        let [(prompt, _), (output, _), (input, _)] = MARKS;
         let mut body = Map::new();
-        body.insert("model".into(), json!(options.model));
-        body.insert("messages".into(), json!(messages));
+        let sampling = json!({"temperature": 0.0, "ignore_eos": true, "top_k": 1});
         body.insert("stream".into(), json!(true));
-        body.insert("stream_options".into(), json!({ "include_usage": true }));
-        body.insert("max_tokens".into(), json!(output));
-        body.insert("temperature".into(), json!(0.0));
-        body.insert("ignore_eos".into(), json!(true));
-        body.insert("top_k".into(), json!(1));
+        if endpoint == Endpoint::Generate {
+            // It serves one model, and counts in every event.
+            body.insert("text".into(), json!(prompt));
+            body.insert("sampling_params".into(), sampling);
+            body["sampling_params"]["max_new_tokens"] = json!(output);
+        } else {
+            let name = if endpoint == Endpoint::Chat { "messages" } else { "prompt" };
+            body.insert("model".into(), json!(options.model));
+            body.insert(name.into(), json!(prompt));
+            body.insert("stream_options".into(), json!({ "include_usage": true }));
+            body.insert("max_tokens".into(), json!(output));
+            body.extend(sampling.as_object().cloned().unwrap_or_default());
+        }
         if options.input_length_override {
             body.insert("input_length_override".into(), json!(input));
         }
@@ -84,45 +127,61 @@ impl BodyTemplate {
             }
         }
         let mut fixed = body.clone();
-        for key in ["model", "messages"] {
+        for key in ["model", "messages", "prompt", "text"] {
             fixed.remove(key);
         }
-        for value in fixed.values_mut() {
-            if let Some((_, hole)) = MARKS.iter().find(|(mark, _)| value == mark) {
-                *value = json!(match hole {
-                    Hole::Messages => "<messages>",
-                    Hole::OutputLength => "<output_length>",
-                    Hole::InputLength => "<input_length>",
-                });
-            }
+        fixed.values_mut().for_each(name_holes);
+        let mut text = Value::Object(body).to_string();
+        if endpoint == Endpoint::Generate {
+            // The name depends on what the prompt is, so it is part of the hole.
+            text = text.replace(&format!("\"text\":\"{prompt}\""), &format!("\"{prompt}\""));
         }
-        let text = Value::Object(body).to_string();
         let (parts, holes) = split(text.as_bytes());
-        BodyTemplate { parts, holes, fixed: Value::Object(fixed) }
+        BodyTemplate { endpoint, parts, holes, fixed: Value::Object(fixed) }
     }
 
-    /// The keys beside `model` and `messages`, with holes named: for `run.json`.
+    /// Where the bodies go.
+    pub fn endpoint(&self) -> Endpoint {
+        self.endpoint
+    }
+
+    /// The keys beside the model and the prompt, with holes named: for `run.json`.
     pub fn fixed(&self) -> &Value {
         &self.fixed
     }
 
-    /// A body.
+    /// A body. `content` must be of a sort that the endpoint takes ([`Endpoint::takes_token_ids`],
+    /// [`Endpoint::takes_messages`]); the server refuses another.
     pub fn fill(&self, content: Content<'_>, input_length: u32, output_length: u32) -> Bytes {
-        let text = match content {
-            Content::Prompt(text) | Content::Messages(text) => text,
-        };
-        let size = self.parts.iter().map(Vec::len).sum::<usize>() + text.len() + text.len() / 16 + 96;
+        let size = self.parts.iter().map(Vec::len).sum::<usize>() + content.bytes() + 96;
         let mut body = Vec::with_capacity(size);
         for (part, hole) in self.parts.iter().zip(self.holes.iter().map(Some).chain([None])) {
             body.extend_from_slice(part);
             match hole {
                 None => {}
-                Some(Hole::Messages) => content.write(&mut body),
+                Some(Hole::Input) => content.write(self.endpoint, &mut body),
                 Some(Hole::OutputLength) => body.extend_from_slice(output_length.to_string().as_bytes()),
                 Some(Hole::InputLength) => body.extend_from_slice(input_length.to_string().as_bytes()),
             }
         }
         Bytes::from(body)
+    }
+}
+
+/// Gives the marks in a value the names that they have in print.
+fn name_holes(value: &mut Value) {
+    match value {
+        Value::Object(fields) => fields.values_mut().for_each(name_holes),
+        Value::String(text) => {
+            if let Some((_, hole)) = MARKS.iter().find(|(mark, _)| text == mark) {
+                *value = json!(match hole {
+                    Hole::Input => "<prompt>",
+                    Hole::OutputLength => "<output_length>",
+                    Hole::InputLength => "<input_length>",
+                });
+            }
+        }
+        _ => {}
     }
 }
 
@@ -177,6 +236,31 @@ mod tests {
         assert_eq!(body["seed"], json!(1));
         assert_eq!(body["input_length_override"], json!(7));
         assert!(body.get("top_k").is_none() && body.get("max_tokens").is_none());
+    }
+
+    #[test]
+    fn prompts_may_be_texts_or_ids_where_the_endpoint_takes_them() {
+        let options =
+            BodyOptions { model: "m".into(), input_length_override: true, ..BodyOptions::default() };
+        let body = |endpoint, content: Content<'_>| -> Value {
+            let body = BodyTemplate::new(endpoint, &options).fill(content, 3, 9);
+            serde_json::from_slice(&body).unwrap()
+        };
+        let sampling = json!({"temperature": 0.0, "ignore_eos": true, "top_k": 1, "max_new_tokens": 9});
+        let ids = &[7, 0, u32::MAX];
+        let text = body(Endpoint::Completions, Content::Prompt("say \"hi\""));
+        assert_eq!((&text["prompt"], &text["max_tokens"]), (&json!("say \"hi\""), &json!(9)));
+        assert_eq!((&text["model"], &text["input_length_override"]), (&json!("m"), &json!(3)));
+        assert_eq!(body(Endpoint::Completions, Content::Ids(ids))["prompt"], json!(ids));
+        assert_eq!(body(Endpoint::Completions, Content::Ids(&[]))["prompt"], json!([]));
+        let expect = json!({"input_ids": ids, "stream": true, "sampling_params": sampling, "input_length_override": 3});
+        assert_eq!(body(Endpoint::Generate, Content::Ids(ids)), expect);
+        let expect =
+            json!({"text": "a", "stream": true, "sampling_params": sampling, "input_length_override": 3});
+        assert_eq!(body(Endpoint::Generate, Content::Prompt("a")), expect);
+        let fixed = BodyTemplate::new(Endpoint::Generate, &options).fixed().clone();
+        assert_eq!(fixed["sampling_params"]["max_new_tokens"], json!("<output_length>"));
+        assert!(fixed.get("text").is_none());
     }
 
     #[test]

@@ -11,6 +11,7 @@ use http_body_util::{BodyExt, Limited};
 use tics_record::{Clock, Outcome, RequestRecord, Stamp};
 
 use crate::connection::{Connection, Connector, fresh_enough, request};
+use crate::endpoint::Endpoint;
 use crate::failure::Failure;
 use crate::limits::ReusePolicy;
 use crate::receive::{Observer, Received};
@@ -110,7 +111,8 @@ impl Client {
             } else {
                 armed(trigger, record);
             }
-            match connection.receive(record, observer, self.connector.limits, clock).await {
+            let endpoint = Endpoint::of_path(&exchange.path);
+            match connection.receive(record, observer, endpoint, self.connector.limits, clock).await {
                 Received::Ended => {
                     self.release(connection);
                     return;

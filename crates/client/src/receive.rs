@@ -12,7 +12,9 @@ use tokio::time::{Instant, Sleep};
 
 use crate::connection::Connection;
 use crate::decode::{decode, error_text, excerpt};
+use crate::endpoint::Endpoint;
 use crate::failure::Failure;
+use crate::generate::{self, Counts};
 use crate::limits::Limits;
 use crate::sse::SseParser;
 use crate::wire::Wire;
@@ -49,6 +51,7 @@ struct Reader<'a, O> {
     wire: Arc<Wire>,
     record: &'a mut RequestRecord,
     observer: &'a mut O,
+    endpoint: Endpoint,
     limits: Limits,
     parser: SseParser,
     body: Option<Incoming>,
@@ -71,6 +74,7 @@ impl Connection {
         &mut self,
         record: &mut RequestRecord,
         observer: &mut O,
+        endpoint: Endpoint,
         limits: Limits,
         clock: &dyn Clock,
     ) -> Received {
@@ -78,6 +82,7 @@ impl Connection {
             wire: Arc::clone(&self.wire),
             record,
             observer,
+            endpoint,
             limits,
             parser: SseParser::new(),
             body: None,
@@ -218,14 +223,25 @@ impl<O: Observer> Reader<'_, O> {
 
     /// Takes one event.
     fn event(&mut self, name: &[u8], data: &[u8], at: Stamp, read: u64) {
-        let decoded = decode(name, data);
+        let (decoded, counts) = match self.endpoint {
+            Endpoint::Generate => generate::decode(name, data, self.counted),
+            Endpoint::Chat | Endpoint::Completions => {
+                let decoded = decode(name, data);
+                let counts = decoded.usage.map(|usage| Counts {
+                    prompt: usage.prompt_tokens,
+                    completion: usage.completion_tokens,
+                    cached: usage.cached_tokens(),
+                });
+                (decoded, counts)
+            }
+        };
         let mut class = decoded.class;
         let mut tokens = None;
-        if let Some(usage) = decoded.usage {
-            self.record.input.usage = usage.prompt_tokens.or(self.record.input.usage);
-            self.record.output.usage = usage.completion_tokens.or(self.record.output.usage);
-            self.record.cached_tokens = usage.cached_tokens().or(self.record.cached_tokens);
-            if let Some(total) = usage.completion_tokens {
+        if let Some(counts) = counts {
+            self.record.input.usage = counts.prompt.or(self.record.input.usage);
+            self.record.output.usage = counts.completion.or(self.record.output.usage);
+            self.record.cached_tokens = counts.cached.or(self.record.cached_tokens);
+            if let Some(total) = counts.completion {
                 // Usage in an event with a choice counts as it goes; alone, it is the closing account.
                 let new = total.saturating_sub(self.counted);
                 self.counted = total;

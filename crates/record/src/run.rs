@@ -178,6 +178,9 @@ pub struct PromptSource {
     /// the lengths asked for; none where that is not known or not wanted.
     #[serde(default)]
     pub template_tokens: Option<u32>,
+    /// Whether they were sent as token ids.
+    #[serde(default)]
+    pub token_ids: bool,
 }
 
 /// The machine.

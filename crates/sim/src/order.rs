@@ -11,6 +11,8 @@ use crate::truth::Arrival;
 pub(crate) enum Endpoint {
     Chat,
     Completions,
+    /// SGLang's own.
+    Generate,
 }
 
 /// Where a stream says how many tokens there were.

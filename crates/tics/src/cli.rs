@@ -12,11 +12,13 @@ use tics_trace::{LengthRange, Scale, Spread, parse_scales, parse_share, parse_wi
 
 use crate::calibrate::Rung;
 
+mod endpoint;
 mod fetch;
 mod prompts;
 mod sessions;
 mod trace;
 
+pub use endpoint::EndpointArgs;
 pub use fetch::FetchArgs;
 pub use prompts::{Cache, Prefixes, PromptArgs, ServedArgs};
 pub use sessions::{History, SessionArgs, SessionMode};
@@ -75,6 +77,8 @@ pub struct TargetArgs {
     /// Send `input_length_override` with the prompt's length (mini-sglang's field)
     #[arg(long)]
     pub input_length_override: bool,
+    #[command(flatten)]
+    pub endpoint: EndpointArgs,
     /// Which open connection a request takes
     #[arg(long, value_enum, default_value_t = Reuse::Lifo)]
     pub connections: Reuse,

@@ -14,11 +14,10 @@ use tics_trace::{Row, Schedule, TokenCounter};
 
 use crate::cli::PromptArgs;
 use crate::outcome::{Failed, OrStatus, USAGE, failed};
-use crate::server::CHAT;
 use crate::sessions::{Answers, FeedTurns, Sessions};
 
 pub use prefixes::follow;
-pub use served::{Salts, too_short};
+pub use served::{Salts, foreign_ids, too_short};
 
 /// The tokenizer of a run; the embedded one is only read when something must be counted.
 pub enum TokenizerChoice {
@@ -82,6 +81,7 @@ impl TokenizerChoice {
             prefixes: recipe.is_some_and(|recipe| recipe.prefixes),
             salt: recipe.map(|recipe| recipe.maker.salt()).filter(|salt| *salt != 0),
             template_tokens: recipe.and_then(|recipe| recipe.template_tokens),
+            token_ids: recipe.is_some_and(|recipe| recipe.token_ids),
         }
     }
 }
@@ -94,6 +94,24 @@ pub struct Recipe {
     pub prefixes: bool,
     /// Tokens that the server adds to each, where they are known and left out of it.
     pub template_tokens: Option<u32>,
+    /// Whether they go out as token ids.
+    pub token_ids: bool,
+}
+
+/// A prompt that was made.
+pub enum Prompt {
+    Text(String),
+    Ids(Vec<u32>),
+}
+
+impl Prompt {
+    /// As what a body has.
+    pub fn content(&self) -> Content<'_> {
+        match self {
+            Prompt::Text(text) => Content::Prompt(text),
+            Prompt::Ids(ids) => Content::Ids(ids),
+        }
+    }
 }
 
 impl Recipe {
@@ -103,20 +121,35 @@ impl Recipe {
         Recipe { maker: Arc::new(self.maker.with_salt(salt.unwrap_or_default())), ..self.clone() }
     }
 
-    fn prompt(&self, index: u64, row: &Row) -> Result<String, PromptError> {
+    fn prompt(&self, index: u64, row: &Row) -> Result<Prompt, PromptError> {
         let n_tokens = served::content_length(row.input_length, self.template_tokens.unwrap_or_default());
-        match prefixes::blocks(row).filter(|_| self.prefixes) {
-            // How the blocks fit their lengths was said before the run.
-            Some(blocks) => self.maker.make_blocks(blocks, n_tokens).map(|(text, _)| text),
-            None => self.maker.make(index, n_tokens),
+        let Some(blocks) = prefixes::blocks(row).filter(|_| self.prefixes) else {
+            return self.unrelated(index, n_tokens);
+        };
+        // How the blocks fit their lengths was said before the run.
+        if self.token_ids {
+            let mut ids = Vec::new();
+            self.maker.make_block_ids_into(&mut ids, blocks, n_tokens);
+            return Ok(Prompt::Ids(ids));
         }
+        self.maker.make_blocks(blocks, n_tokens).map(|(text, _)| Prompt::Text(text))
+    }
+
+    /// The prompt of the request `index`, which shares nothing with others.
+    pub fn unrelated(&self, index: u64, n_tokens: u32) -> Result<Prompt, PromptError> {
+        if self.token_ids {
+            let mut ids = Vec::new();
+            self.maker.make_ids_into(&mut ids, index, n_tokens);
+            return Ok(Prompt::Ids(ids));
+        }
+        self.maker.make(index, n_tokens).map(Prompt::Text)
     }
 }
 
 impl From<Arc<PromptMaker>> for Recipe {
     /// Prompts as the maker has them.
     fn from(maker: Arc<PromptMaker>) -> Self {
-        Recipe { maker, prefixes: false, template_tokens: None }
+        Recipe { maker, prefixes: false, template_tokens: None, token_ids: false }
     }
 }
 
@@ -142,6 +175,16 @@ impl Bodies {
         }
         let (input, output) = (row.input_length, row.output_length);
         if let Some(messages) = &row.messages {
+            let endpoint = self.template.endpoint();
+            if !endpoint.takes_messages() {
+                return Err(failed(
+                    USAGE,
+                    format!(
+                        "request {index} (line {}) has messages, which --endpoint {endpoint} does not take; choose chat",
+                        row.line
+                    ),
+                ));
+            }
             return Ok(self.template.fill(Content::Messages(messages.as_str()), input, output));
         }
         if let Some(prompt) = &row.prompt {
@@ -151,7 +194,7 @@ impl Bodies {
             .recipe
             .prompt(index, row)
             .map_err(|e| failed(USAGE, format!("request {index} (line {}): {e}", row.line)))?;
-        Ok(self.template.fill(Content::Prompt(&prompt), input, output))
+        Ok(self.template.fill(prompt.content(), input, output))
     }
 
     /// The request of `row`.
@@ -193,7 +236,8 @@ impl Feed {
         run: &str,
     ) -> Self {
         let recipe = recipe.into();
-        let bodies = Bodies { recipe, template, run: run.to_owned(), path: Arc::from(CHAT) };
+        let path = Arc::from(template.endpoint().path());
+        let bodies = Bodies { recipe, template, run: run.to_owned(), path };
         Feed { schedule, bodies, turns: FeedTurns::None }
     }
 

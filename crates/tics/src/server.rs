@@ -5,17 +5,14 @@ use std::sync::atomic::AtomicU64;
 
 use serde_json::{Map, Value};
 use tics_client::{
-    BaseUrl, BodyOptions, BodyTemplate, Client, Connector, Limits, ReusePolicy, Target, Trust, error_text,
-    tls_config,
+    BaseUrl, BodyOptions, BodyTemplate, Client, Connector, Endpoint, Limits, ReusePolicy, Target, Trust,
+    error_text, tls_config,
 };
 use tics_record::Clock;
 
 use crate::cli::TargetArgs;
 use crate::outcome::{Failed, OrStatus, SERVER, USAGE, failed};
 use crate::simulated::SimulatedServer;
-
-/// The path of the requests.
-pub const CHAT: &str = "/v1/chat/completions";
 
 /// What connections to the server are made from; cheap to clone, any thread may.
 #[derive(Clone)]
@@ -54,6 +51,15 @@ impl Server {
     /// the requests. `clock` is for its time limits.
     pub fn find(args: &TargetArgs, clock: &Arc<dyn Clock>) -> Result<Self, Failed> {
         let extra = extra_body(args.extra_body.as_deref())?;
+        let endpoint = Endpoint::from(args.endpoint.endpoint);
+        if args.endpoint.token_ids && !endpoint.takes_token_ids() {
+            return Err(failed(
+                USAGE,
+                format!(
+                    "--token-ids: --endpoint {endpoint} takes no token ids; choose completions or generate"
+                ),
+            ));
+        }
         let simulated = match &args.url {
             Some(_) => None,
             None => Some(SimulatedServer::start(args.sim.as_deref())?),
@@ -63,11 +69,11 @@ impl Server {
         let model = find_model(&connections, args.model.as_deref(), clock)?;
         let options =
             BodyOptions { model: model.clone(), input_length_override: args.input_length_override, extra };
-        let template = Arc::new(BodyTemplate::chat(&options));
+        let template = Arc::new(BodyTemplate::new(endpoint, &options));
         let target = &connections.target;
         let description = tics_record::Target {
             url: target.base.display(),
-            path: target.base.path(CHAT),
+            path: target.base.path(endpoint.path()),
             model: model.clone(),
             simulated: simulated.is_some(),
             addresses: target.addresses.iter().map(ToString::to_string).collect(),

@@ -39,6 +39,8 @@ pub(crate) enum Shape {
     VllmCompletions,
     /// `/tokenize`: a prompt or messages.
     Tokenize,
+    /// SGLang's `/generate`.
+    Generate,
     MiniSgl,
 }
 
@@ -87,6 +89,13 @@ pub(crate) fn problems(body: &Value, shape: Shape) -> Vec<Problem> {
             wrong("string_type", vec![json!("prompt")], "Input should be a valid string or list", prompt);
         }
         _ => {}
+    }
+    if shape == Shape::Generate
+        && let Some(value) = given("sampling_params").and_then(|params| params.get("max_new_tokens"))
+        && !(value.is_i64() || value.is_null())
+    {
+        let at = vec![json!("sampling_params"), json!("max_new_tokens")];
+        wrong("int_type", at, "Input should be a valid integer", value);
     }
     let limits: &[&str] =
         if shape == Shape::MiniSgl { &["max_tokens"] } else { &["max_tokens", "max_completion_tokens"] };

@@ -2,6 +2,7 @@
 
 mod body;
 mod conn;
+mod generate;
 mod http;
 mod invalid;
 mod listen;

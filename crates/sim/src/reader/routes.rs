@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use serde_json::{Value, json};
 
 use super::body::{Body, MiniBody};
+use super::generate::generate_ask;
 use super::http::{Head, Method};
 use super::invalid::{Shape, problems};
 use super::prompt::{chat_chain, chat_tokens, prompt_chain};
@@ -67,6 +68,10 @@ fn try_answer(options: &SimOptions, head: &Head, body: &[u8]) -> Result<Answer, 
             method(Method::Post, "allow: POST\r\n")?;
             vllm_ask(options, body, Endpoint::Completions).map(|(ask, chain)| Answer::Generate(ask, chain))
         }
+        "/generate" if !minisgl => {
+            method(Method::Post, "allow: POST\r\n")?;
+            generate_ask(options, body).map(|(ask, chain)| Answer::Generate(ask, chain))
+        }
         "/tokenize" if !minisgl => {
             method(Method::Post, "allow: POST\r\n")?;
             tokenize(options, body).map(Answer::Reply)
@@ -116,7 +121,9 @@ fn vllm_ask(options: &SimOptions, bytes: &[u8], endpoint: Endpoint) -> Result<(A
             return Err(refuse(&message, Some("prompt")));
         }
         (Endpoint::Chat, ..) => return Err(refuse("messages: at least one is required", Some("messages"))),
-        (Endpoint::Completions, ..) => return Err(refuse("prompt: Field required", Some("prompt"))),
+        (Endpoint::Completions | Endpoint::Generate, ..) => {
+            return Err(refuse("prompt: Field required", Some("prompt")));
+        }
     };
     let model = known_model(options, body.model)?;
     let chat_limit = body.max_completion_tokens.filter(|_| endpoint == Endpoint::Chat);
@@ -188,7 +195,7 @@ fn minisgl_ask(options: &SimOptions, bytes: &[u8]) -> Result<(Ask, Chain), Reply
 }
 
 /// How many tokens there will be, and whether they end before `max_tokens`.
-fn stop_early(options: &SimOptions, max_tokens: i64, ignore_eos: Option<bool>) -> (u32, bool) {
+pub(super) fn stop_early(options: &SimOptions, max_tokens: i64, ignore_eos: Option<bool>) -> (u32, bool) {
     let asked = u32::try_from(max_tokens).unwrap_or(u32::MAX);
     match options.eos_after.filter(|_| ignore_eos != Some(true)) {
         Some(eos) if eos < asked => (eos, true),

@@ -6,11 +6,12 @@
 
 mod frame;
 mod minisgl;
+mod sglang;
 mod vllm;
 
 use std::sync::Arc;
 
-use crate::order::{Ask, Order, Usage};
+use crate::order::{Ask, Endpoint, Order, Usage};
 use crate::{Dialect, SimOptions};
 
 pub(crate) use self::frame::END;
@@ -47,9 +48,10 @@ pub(crate) struct Script {
 
 impl Script {
     pub(crate) fn new(options: &SimOptions, padding: &Arc<[u8]>, order: &Order, created: u64) -> Self {
-        let (open, shared) = match options.dialect {
-            Dialect::Vllm => vllm::open(order, created),
-            Dialect::MiniSgl => minisgl::open(order),
+        let (open, shared) = match (options.dialect, order.ask.endpoint) {
+            (_, Endpoint::Generate) => sglang::open(),
+            (Dialect::Vllm, _) => vllm::open(order, created),
+            (Dialect::MiniSgl, _) => minisgl::open(order),
         };
         Script {
             dialect: options.dialect,
@@ -64,7 +66,7 @@ impl Script {
 
     /// Whether an event with the role comes before the first token.
     pub(crate) fn has_role(&self) -> bool {
-        self.dialect == Dialect::Vllm && self.ask.endpoint == crate::order::Endpoint::Chat
+        self.dialect == Dialect::Vllm && self.ask.endpoint == Endpoint::Chat
     }
 
     /// What follows the last token.
@@ -87,9 +89,10 @@ impl Script {
 
     /// Appends the bytes of `piece` to `out`.
     pub(crate) fn write(&self, piece: Piece, out: &mut Vec<u8>) {
-        match self.dialect {
-            Dialect::Vllm => self.vllm(piece, out),
-            Dialect::MiniSgl => self.minisgl(piece, out),
+        match (self.dialect, self.ask.endpoint) {
+            (_, Endpoint::Generate) => self.sglang(piece, out),
+            (Dialect::Vllm, _) => self.vllm(piece, out),
+            (Dialect::MiniSgl, _) => self.minisgl(piece, out),
         }
         if piece == Piece::Done && self.chunked {
             out.extend_from_slice(END);
@@ -104,14 +107,17 @@ pub(crate) fn padding(options: &SimOptions) -> Arc<[u8]> {
 
 /// Whole responses (`stream: false`), head and body.
 pub(crate) fn whole(options: &SimOptions, order: &Order, created: u64) -> Vec<u8> {
-    vllm::whole(order, created, options.event_padding)
+    match order.ask.endpoint {
+        Endpoint::Generate => sglang::whole(order, options.event_padding),
+        Endpoint::Chat | Endpoint::Completions => vllm::whole(order, created, options.event_padding),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::link::Link;
-    use crate::order::{Delivery, Endpoint};
+    use crate::order::Delivery;
     use crate::prefix::Found;
     use crate::truth::Arrival;
     use std::net::{TcpListener, TcpStream};
@@ -233,6 +239,28 @@ mod tests {
                 "data: [DONE]\n\n".to_owned(),
             ]
         );
+    }
+
+    #[test]
+    fn sglang_s_own_events_have_all_text_so_far() {
+        let found = Found { cached_tokens: 4, cached_blocks: 1, prompt_blocks: 2 };
+        let order = order(Endpoint::Generate, |ask| {
+            ask.usage = Usage::None;
+            ask.found = Some(found);
+        });
+        let events = events(&SimOptions::default(), &order);
+        let (one, two) = (crate::words::word(0), crate::words::word(1));
+        let event = |text: &str, reason: &str, n: u32| {
+            format!(
+                "data: {{\"text\":\"{text}\",\"meta_info\":{{\"id\":\"tics\",\"finish_reason\":{reason},\
+                 \"prompt_tokens\":5,\"weight_version\":\"default\",\"completion_tokens\":{n},\
+                 \"cached_tokens\":4}}}}\n\n"
+            )
+        };
+        let last = event(&format!("{one}{two}"), "{\"type\":\"length\",\"length\":2}", 2);
+        assert_eq!(events, [event(one, "null", 1), last.clone(), "data: [DONE]\n\n".to_owned()]);
+        let whole = String::from_utf8(whole(&SimOptions::default(), &order, 9)).unwrap();
+        assert_eq!(whole.split_once("\r\n\r\n").unwrap().1, &last["data: ".len()..last.len() - 2]);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::words::word;
 pub(super) fn open(order: &Order, created: u64) -> (Vec<u8>, usize) {
     let (object, text): (&str, &str) = match order.ask.endpoint {
         Endpoint::Chat => ("chat.completion.chunk", "{\"index\":0,\"delta\":{\"content\":\""),
-        Endpoint::Completions => ("text_completion", "{\"index\":0,\"text\":\""),
+        _ => ("text_completion", "{\"index\":0,\"text\":\""),
     };
     let mut open = format!("data: {}\"choices\":[", fields(order, object, created)).into_bytes();
     let shared = open.len();
@@ -20,7 +20,7 @@ pub(super) fn open(order: &Order, created: u64) -> (Vec<u8>, usize) {
 fn fields(order: &Order, object: &str, created: u64) -> String {
     let prefix = match order.ask.endpoint {
         Endpoint::Chat => "chatcmpl-",
-        Endpoint::Completions => "cmpl-",
+        _ => "cmpl-",
     };
     let id = match &order.received.id {
         Some(id) => quoted(&format!("{prefix}{id}")),
@@ -113,15 +113,9 @@ impl Script {
             (Endpoint::Chat, true, true) => {
                 b"\"},\"logprobs\":null,\"finish_reason\":\"stop\",\"stop_reason\":null}]"
             }
-            (Endpoint::Completions, false, _) => {
-                b"\",\"logprobs\":null,\"finish_reason\":null,\"stop_reason\":null}]"
-            }
-            (Endpoint::Completions, true, false) => {
-                b"\",\"logprobs\":null,\"finish_reason\":\"length\",\"stop_reason\":null}]"
-            }
-            (Endpoint::Completions, true, true) => {
-                b"\",\"logprobs\":null,\"finish_reason\":\"stop\",\"stop_reason\":null}]"
-            }
+            (_, false, _) => b"\",\"logprobs\":null,\"finish_reason\":null,\"stop_reason\":null}]",
+            (_, true, false) => b"\",\"logprobs\":null,\"finish_reason\":\"length\",\"stop_reason\":null}]",
+            (_, true, true) => b"\",\"logprobs\":null,\"finish_reason\":\"stop\",\"stop_reason\":null}]",
         }
     }
 }
@@ -142,7 +136,7 @@ pub(super) fn whole(order: &Order, created: u64, padding: usize) -> Vec<u8> {
             "{}\"choices\":[{{\"index\":0,\"message\":{{\"role\":\"assistant\",\"content\":{text}}},{end}",
             fields(order, "chat.completion", created)
         ),
-        Endpoint::Completions => format!(
+        _ => format!(
             "{}\"choices\":[{{\"index\":0,\"text\":{text},{end}",
             fields(order, "text_completion", created)
         ),

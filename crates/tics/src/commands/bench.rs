@@ -13,7 +13,7 @@ use crate::fetch::open_trace;
 use crate::outcome::{Failed, OrStatus, USAGE};
 use crate::play::{Origin, Plan, play};
 use crate::progress::say;
-use crate::prompts::{Feed, Recipe, Salts, TokenizerChoice, too_short};
+use crate::prompts::{Feed, Recipe, Salts, TokenizerChoice, foreign_ids, too_short};
 use crate::server::Server;
 
 /// Runs the command.
@@ -24,7 +24,11 @@ pub fn run(args: &BenchArgs) -> Result<u8, Failed> {
     let salt = Salts::new(&args.served, origin.unix_ns)?.of_run(0);
     let given = given_prompts(args, &tokenizer)?;
     let maker = Arc::new(tokenizer.maker(&args.maker)?);
-    let mut recipe = Recipe::from(maker).salted(salt);
+    let token_ids = args.target.endpoint.token_ids;
+    if let Some(text) = foreign_ids(&args.target, &args.maker).filter(|_| !args.run.quiet) {
+        say(text);
+    }
+    let mut recipe = Recipe { token_ids, ..Recipe::from(maker) }.salted(salt);
     let server = Server::find(&args.target, &clock)?;
     prepare(&server, &mut recipe, &clock, &args.run, args.served.raw_lengths || given.is_some())?;
     if let (Some(tokens @ 1..), false) = (recipe.template_tokens, args.run.quiet)

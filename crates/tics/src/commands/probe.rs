@@ -3,8 +3,7 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
-use tics_client::{Content, Exchange, Observer};
-use tics_prompt::PromptMaker;
+use tics_client::{Exchange, Observer};
 use tics_record::{Clock, Event, EventClass, RequestRecord, Stamp};
 
 use crate::cli::{ProbeArgs, RunArgs};
@@ -13,7 +12,7 @@ use crate::outcome::{Failed, OrStatus, SERVER, USAGE, failed};
 use crate::play::Origin;
 use crate::progress::say;
 use crate::prompts::{Recipe, TokenizerChoice};
-use crate::server::{CHAT, Server, block_on};
+use crate::server::{Server, block_on};
 
 /// Collects what an event said, beside what the record keeps.
 #[derive(Default)]
@@ -38,16 +37,16 @@ struct Probe {
 
 fn probe(
     server: &Server,
-    maker: &PromptMaker,
+    recipe: &Recipe,
     clock: &Arc<dyn Clock>,
     (input, output): (u32, u32),
 ) -> Result<Probe, Failed> {
     // The last index of all: no request of a run gets the same prompt, which a cache would keep.
-    let prompt = maker.make(u64::MAX, input).or_status(USAGE)?;
+    let prompt = recipe.unrelated(u64::MAX, input).or_status(USAGE)?;
     let exchange = Exchange {
-        path: Arc::from(CHAT),
+        path: Arc::from(server.template.endpoint().path()),
         id: format!("probe-{}", clock.now().as_nanos()),
-        body: server.template.fill(Content::Prompt(&prompt), input, output),
+        body: server.template.fill(prompt.content(), input, output),
     };
     let mut record = RequestRecord::not_sent(0, clock.now());
     record.input.asked = input;
@@ -69,8 +68,8 @@ const PROBE_LENGTHS: [u32; 2] = [16, 61];
 
 /// Sends one small request before a run; a broken stream ends the command with a clear line. Returns the
 /// tokens that the server counted in its prompt, if it said them.
-fn probe_first(server: &Server, maker: &PromptMaker, clock: &Arc<dyn Clock>) -> Result<Option<u32>, Failed> {
-    counted(server, maker, clock, PROBE_LENGTHS[0])
+fn probe_first(server: &Server, recipe: &Recipe, clock: &Arc<dyn Clock>) -> Result<Option<u32>, Failed> {
+    counted(server, recipe, clock, PROBE_LENGTHS[0])
 }
 
 /// Sends another one, of another length, and compares: the tokens that the server adds to every prompt, or
@@ -79,13 +78,13 @@ fn probe_first(server: &Server, maker: &PromptMaker, clock: &Arc<dyn Clock>) -> 
 /// - `first`: what [`probe_first`] returned.
 fn template_tokens(
     server: &Server,
-    maker: &PromptMaker,
+    recipe: &Recipe,
     clock: &Arc<dyn Clock>,
     first: Option<u32>,
 ) -> Result<Result<u32, String>, Failed> {
     const SILENT: &str = "the server does not say how many tokens a prompt has";
     let Some(first) = first else { return Ok(Err(SILENT.to_owned())) };
-    let Some(second) = counted(server, maker, clock, PROBE_LENGTHS[1])? else {
+    let Some(second) = counted(server, recipe, clock, PROBE_LENGTHS[1])? else {
         return Ok(Err(SILENT.to_owned()));
     };
     let added =
@@ -104,11 +103,11 @@ fn template_tokens(
 /// What the server counts in a prompt of `n_tokens`, if it says it.
 fn counted(
     server: &Server,
-    maker: &PromptMaker,
+    recipe: &Recipe,
     clock: &Arc<dyn Clock>,
     n_tokens: u32,
 ) -> Result<Option<u32>, Failed> {
-    let record = probe(server, maker, clock, (n_tokens, 4))?.record;
+    let record = probe(server, recipe, clock, (n_tokens, 4))?.record;
     if record.outcome.is_answered() {
         return Ok(record.input.usage);
     }
@@ -136,11 +135,11 @@ pub fn prepare(
     if args.no_probe {
         return Ok(());
     }
-    let first = probe_first(server, &recipe.maker, clock)?;
+    let first = probe_first(server, recipe, clock)?;
     if raw_lengths {
         return Ok(());
     }
-    match template_tokens(server, &recipe.maker, clock, first)? {
+    match template_tokens(server, recipe, clock, first)? {
         Ok(tokens) => recipe.template_tokens = Some(tokens),
         Err(why) if !args.quiet => {
             say(format_args!("{why}; lengths are those of the texts, without what its chat template adds"));
@@ -155,7 +154,9 @@ pub fn run(args: &ProbeArgs) -> Result<u8, Failed> {
     let clock: Arc<dyn Clock> = Arc::new(Origin::now().clock);
     let maker = TokenizerChoice::load(&args.prompts)?.maker(&args.prompts)?;
     let server = Server::find(&args.target, &clock)?;
-    let probe = probe(&server, &maker, &clock, (args.input_tokens, args.output_tokens))?;
+    let token_ids = args.target.endpoint.token_ids;
+    let recipe = Recipe { token_ids, ..Recipe::from(Arc::new(maker)) };
+    let probe = probe(&server, &recipe, &clock, (args.input_tokens, args.output_tokens))?;
     let text = if args.json {
         let json = serde_json::json!({
             "url": server.description.url, "model": server.model, "body": server.description.body,
@@ -173,7 +174,13 @@ fn explain(server: &Server, probe: &Probe) -> String {
     let record = &probe.record;
     let mut text = String::new();
     let sent = record.sent.unwrap_or(record.due);
-    let _ = writeln!(text, "POST {}{} as model {:?}", server.description.url, CHAT, server.model);
+    let _ = writeln!(
+        text,
+        "POST {}{} as model {:?}",
+        server.description.url,
+        server.template.endpoint().path(),
+        server.model
+    );
     if let Some(connection) = &record.connection {
         let ms = |span: Option<tics_record::Nanos>| {
             span.map_or_else(|| "-".to_owned(), |s| format!("{:.3} ms", s.as_millis_f64()))

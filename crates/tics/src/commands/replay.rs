@@ -4,6 +4,7 @@ use std::num::NonZeroU64;
 use std::path::Path;
 use std::sync::Arc;
 
+use tics_client::Endpoint;
 use tics_record::{Clock, LoadModel, PromptSource};
 use tics_trace::{Format, OpenOptions, Scale, Selection, ServeGen, Trace};
 
@@ -14,7 +15,7 @@ use crate::fetch::open_trace;
 use crate::outcome::{Failed, OrStatus, USAGE, failed, worst};
 use crate::play::{Origin, Plan, Played, play};
 use crate::progress::say;
-use crate::prompts::{Feed, Recipe, Salts, TokenizerChoice, follow, too_short};
+use crate::prompts::{Feed, Recipe, Salts, TokenizerChoice, follow, foreign_ids, too_short};
 use crate::server::Server;
 use crate::sessions::Sessions;
 
@@ -43,6 +44,14 @@ pub fn play_scales(args: &ReplayArgs) -> Result<Vec<Played>, Failed> {
     };
     let trace = open_trace(&args.trace, &options, args.format.fetch, args.run.quiet)?;
     report_left_out(&trace, args.run.quiet);
+    let endpoint = Endpoint::from(args.target.endpoint.endpoint);
+    if trace.index().format == Format::ShareGpt && !endpoint.takes_messages() {
+        let path = trace.path();
+        return Err(failed(
+            USAGE,
+            format!("{path}: its rows are messages, which --endpoint {endpoint} does not take; choose chat"),
+        ));
+    }
     let selection = |scale| Selection {
         window: args.window,
         sample: args.sample,
@@ -60,8 +69,12 @@ pub fn play_scales(args: &ReplayArgs) -> Result<Vec<Played>, Failed> {
         })
         .collect::<Result<Vec<_>, _>>()?;
     let maker = tokenizer.maker(&args.prompts)?;
-    let (maker, prefixes) = follow(maker, &trace, args.prefixes, &args.prompts, args.run.quiet)?;
-    let recipe = Recipe { maker: Arc::new(maker), prefixes, template_tokens: None };
+    let token_ids = args.target.endpoint.token_ids;
+    if let Some(text) = foreign_ids(&args.target, &args.prompts).filter(|_| !args.run.quiet) {
+        say(text);
+    }
+    let (maker, prefixes) = follow(maker, &trace, args.prefixes, &args.prompts, token_ids, args.run.quiet)?;
+    let recipe = Recipe { maker: Arc::new(maker), prefixes, template_tokens: None, token_ids };
     let mut recipe = recipe.salted(salts.of_run(0));
     let given = brings_all_texts(&trace);
     let server = Server::find(&args.target, &clock)?;

@@ -26,10 +26,11 @@ pub fn follow(
     trace: &Trace,
     wanted: Option<Prefixes>,
     args: &PromptArgs,
+    token_ids: bool,
     quiet: bool,
 ) -> Result<(PromptMaker, bool), Failed> {
     let insists = wanted == Some(Prefixes::Traced);
-    if let Some(why) = hindrance(&maker, trace, args) {
+    if let Some(why) = hindrance(&maker, trace, args, token_ids) {
         if insists {
             return Err(failed(USAGE, format!("--prefixes traced: {why}")));
         }
@@ -59,7 +60,7 @@ pub fn follow(
 }
 
 /// Why prompts cannot share the prefixes of `trace`, and what to do.
-fn hindrance(maker: &PromptMaker, trace: &Trace, args: &PromptArgs) -> Option<String> {
+fn hindrance(maker: &PromptMaker, trace: &Trace, args: &PromptArgs, token_ids: bool) -> Option<String> {
     let path = trace.path();
     if trace.index().rows_with_blocks == 0 {
         return Some(format!("{path}: has no hash_ids; `tics trace info` shows what it has"));
@@ -68,7 +69,8 @@ fn hindrance(maker: &PromptMaker, trace: &Trace, args: &PromptArgs) -> Option<St
         return Some("--dummy makes one prefix of all prompts; leave out one of the two".to_owned());
     }
     match maker.method() {
-        Method::Adjustment { reason } => Some(format!(
+        // Ids are what they are, whatever text they stand for.
+        Method::Adjustment { reason } if !token_ids => Some(format!(
             "{path}: prompts cannot share exactly the prefixes of hash_ids, as text is not made of words of \
              one token each by this tokenizer ({reason}); leave --tokenizer out for the embedded one, or \
              choose --prefixes none"

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use tics_trace::Schedule;
 
-use crate::cli::{Cache, ServedArgs};
+use crate::cli::{Cache, PromptArgs, ServedArgs, TargetArgs};
 use crate::outcome::{Failed, OrStatus, USAGE, failed};
 
 use super::has_own_text;
@@ -47,6 +47,15 @@ fn mix(n: u64) -> u64 {
     let n = (n ^ (n >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let n = (n ^ (n >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     n ^ (n >> 31)
+}
+
+/// What is to be known of token ids that no server's tokenizer made.
+pub fn foreign_ids(target: &TargetArgs, prompts: &PromptArgs) -> Option<&'static str> {
+    let foreign = target.endpoint.token_ids && target.url.is_some() && prompts.tokenizer.is_none();
+    foreign.then_some(
+        "the token ids are those of the embedded tokenizer, up to 33,023: a model with fewer refuses them, and to \
+         any other they are other words (--tokenizer names the server's)",
+    )
 }
 
 /// Tokens of a prompt's text, so that with the `template_tokens` that the server adds there are
