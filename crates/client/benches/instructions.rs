@@ -15,8 +15,8 @@ use std::task::Poll;
 use gungraun::{library_benchmark, library_benchmark_group, main};
 use nix::time::{ClockId, clock_gettime};
 use tics_client::{
-    BaseUrl, BodyOptions, BodyTemplate, Client, Connector, Content, Exchange, Limits, Observer, ReusePolicy,
-    SseParser, Target, Trigger, decode,
+    BaseUrl, BodyOptions, BodyTemplate, Client, Connector, Content, Decoder, Exchange, Limits, Observer,
+    ReusePolicy, SseParser, Target, Trigger, decode,
 };
 use tics_record::{Clock, Event, RequestRecord, Stamp};
 use tokio::runtime::Runtime;
@@ -172,12 +172,23 @@ fn recorded() -> Vec<String> {
 }
 
 fn parse_and_class_all(pieces: &[String]) {
-    let mut parser = SseParser::new();
+    let (mut parser, mut decoder) = (SseParser::new(), Decoder::new());
     let mut tics = 0;
     for piece in pieces {
-        let class = |name: &[u8], data: &[u8]| tics += usize::from(decode(name, data).class.is_tic());
+        let class = |name: &[u8], data: &[u8]| tics += usize::from(decoder.decode(name, data).class.is_tic());
         parser.feed(piece.as_bytes(), class).expect("events of ordinary length");
     }
+    assert_eq!(tics, TOKENS);
+}
+
+/// The data of the events.
+fn bare() -> Vec<String> {
+    recorded().iter().map(|event| event["data: ".len()..].trim_end().to_owned()).collect()
+}
+
+/// Each by itself, as where every event has an identifier of its own.
+fn class_all_afresh(events: &[String]) {
+    let tics = events.iter().filter(|event| decode(b"", event.as_bytes()).class.is_tic()).count();
     assert_eq!(tics, TOKENS);
 }
 
@@ -205,5 +216,12 @@ fn parse_and_class(pieces: Vec<String>) -> Vec<String> {
     pieces
 }
 
-library_benchmark_group!(name = timed_path, benchmarks = [arm, exchange, parse_and_class]);
+#[library_benchmark]
+#[bench::unlike_events(args = (), setup = bare)]
+fn class_afresh(events: Vec<String>) -> Vec<String> {
+    class_all_afresh(&events);
+    events
+}
+
+library_benchmark_group!(name = timed_path, benchmarks = [arm, exchange, parse_and_class, class_afresh]);
 main!(library_benchmark_groups = timed_path);

@@ -1,11 +1,14 @@
-//! What an event costs once its bytes are here: the SSE parser alone, classing alone, both together.
+//! What an event costs once its bytes are here: the SSE parser alone, classing alone, both together;
+//! classing with the stream's memory, afresh, and by serde_json, so that a run shows the ratios.
 //!
 //! `cargo bench -p tics-client --bench stream`. Aim: 1 GB/s of token-sized events for the parser alone.
 
 use std::hint::black_box;
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use tics_client::{SseParser, decode};
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
+use tics_client::{Decoder, SseParser, decode, decode_by_serde};
+use tics_record::EventClass;
 
 /// Events of a stream as vLLM writes them, about 200 bytes each.
 const EVENTS: usize = 5_000;
@@ -43,19 +46,35 @@ fn parser(c: &mut Criterion) {
             assert_eq!(events, EVENTS);
         });
     });
-    group.bench_function("feed and decode", |b| {
+    feed_and_decode(&mut group, "feed and decode", &stream, || {
+        let mut decoder = Decoder::new();
+        move |name, data| decoder.decode(name, data).class
+    });
+    feed_and_decode(&mut group, "feed and decode afresh", &stream, || |name, data| decode(name, data).class);
+    feed_and_decode(&mut group, "feed and decode by serde_json", &stream, || {
+        |name, data| decode_by_serde(name, data).class
+    });
+    group.finish();
+}
+
+/// `start` makes what classes the events of one stream.
+fn feed_and_decode<C: FnMut(&[u8], &[u8]) -> EventClass>(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    name: &str,
+    stream: &str,
+    start: impl Fn() -> C,
+) {
+    group.bench_function(name, |b| {
         b.iter(|| {
-            let mut parser = SseParser::new();
+            let (mut parser, mut class) = (SseParser::new(), start());
             let mut tics = 0;
             for read in stream.as_bytes().chunks(READ) {
-                let fed =
-                    parser.feed(read, |name, data| tics += usize::from(decode(name, data).class.is_tic()));
+                let fed = parser.feed(read, |name, data| tics += usize::from(class(name, data).is_tic()));
                 fed.expect("events of ordinary length");
             }
             assert_eq!(tics, EVENTS);
         });
     });
-    group.finish();
 }
 
 fn classing(c: &mut Criterion) {
@@ -65,6 +84,8 @@ fn classing(c: &mut Criterion) {
     group.throughput(Throughput::Elements(1));
     for (name, event) in events {
         group.bench_function(name, |b| b.iter(|| decode(b"", black_box(event.as_bytes()))));
+        let name = format!("{name} by serde_json");
+        group.bench_function(name, |b| b.iter(|| decode_by_serde(b"", black_box(event.as_bytes()))));
     }
     group.finish();
 }

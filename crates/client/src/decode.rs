@@ -1,15 +1,23 @@
 //! What an event's data says: its class, the finish reason, token counts, an error.
 //!
-//! One pass over the JSON, nothing allocated in the common case. Only what decides the class is
-//! looked at; text is never kept.
+//! Only what decides the class is looked at. Three readers, each for what the one before leaves, and all
+//! of the same mind: [`Decoder`] compares an event with the last of its stream, [`scan`] reads in one
+//! pass what servers usually send, [`by_serde`] reads everything else.
 
 use std::borrow::Cow;
-use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{self, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_json::value::RawValue;
 use tics_record::EventClass;
+
+mod by_serde;
+mod decoder;
+mod scan;
+
+#[cfg(test)]
+mod agreement_tests;
+
+pub use by_serde::decode as decode_by_serde;
+pub use decoder::Decoder;
 
 /// Token counts as the server gives them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
@@ -56,56 +64,56 @@ impl Decoded<'_> {
     }
 }
 
-/// Reads one event. `name` is the SSE event name, empty for the default.
+/// What a chunk of mini-sglang's calls itself.
+const MINISGL: &[u8] = b"text_completion.chunk";
+
+/// What vLLM and SGLang call an error that is the whole event.
+const ERROR: &[u8] = b"error";
+
+/// Reads one event by itself. `name` is the SSE event name, empty for the default.
 pub fn decode<'a>(name: &[u8], data: &'a [u8]) -> Decoded<'a> {
-    if data.trim_ascii() == b"[DONE]" {
-        return Decoded::bare(EventClass::Done);
-    }
-    let Ok(chunk) = serde_json::from_slice::<Chunk<'a>>(data) else {
-        let mut decoded = Decoded::bare(EventClass::Unknown);
-        if name == b"error" {
-            decoded.class = EventClass::Error;
-            decoded.error = Some(excerpt(data));
-        }
-        return decoded;
-    };
-    let whole_is_error = name == b"error" || chunk.object.is_some_and(|o| o.get() == "\"error\"");
-    if let Some(error) = chunk.error {
-        return Decoded { error: Some(error_line(error.get())), ..Decoded::bare(EventClass::Error) };
-    }
-    if whole_is_error {
-        return Decoded { error: Some(error_text(data)), ..Decoded::bare(EventClass::Error) };
-    }
-    let minisgl = chunk.object.is_some_and(|o| o.get() == "\"text_completion.chunk\"");
-    let choice = chunk.choices.unwrap_or_default();
-    Decoded {
-        class: class_of(&choice, minisgl, chunk.usage.is_some()),
-        finish_reason: choice.finish.and_then(|raw| serde_json::from_str::<Reason<'a>>(raw.get()).ok()?.0),
-        usage: chunk.usage,
-        error: None,
+    // By its name alone, an event can be an error whatever it holds.
+    match scan::scan(data) {
+        Some(scanned) if name != ERROR => scanned.decoded,
+        _ => decode_by_serde(name, data),
     }
 }
 
-fn class_of(choice: &Choices<'_>, minisgl: bool, usage: bool) -> EventClass {
-    if choice.content {
-        EventClass::Content
-    } else if choice.reasoning {
-        EventClass::Reasoning
-    } else if choice.tool_call {
-        EventClass::ToolCall
-    } else if choice.finish.is_some() {
-        EventClass::Finish
-    } else if minisgl && choice.any {
-        // mini-sglang sends one event a token; a token that ends inside a character has no text.
-        EventClass::Token
-    } else if choice.role {
-        EventClass::RoleOnly
-    } else if choice.any {
-        EventClass::Empty
-    } else if usage {
-        EventClass::Usage
-    } else {
-        EventClass::Unknown
+/// All choices of a chunk, folded into one: what any of them carried.
+#[derive(Default, Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, not a state")]
+struct Carried {
+    any: bool,
+    content: bool,
+    reasoning: bool,
+    tool_call: bool,
+    role: bool,
+    finish: bool,
+}
+
+impl Carried {
+    /// The class of a chunk without an error. `minisgl`: it is mini-sglang's; `usage`: it has token counts.
+    fn class(self, minisgl: bool, usage: bool) -> EventClass {
+        if self.content {
+            EventClass::Content
+        } else if self.reasoning {
+            EventClass::Reasoning
+        } else if self.tool_call {
+            EventClass::ToolCall
+        } else if self.finish {
+            EventClass::Finish
+        } else if minisgl && self.any {
+            // mini-sglang sends one event a token; a token that ends inside a character has no text.
+            EventClass::Token
+        } else if self.role {
+            EventClass::RoleOnly
+        } else if self.any {
+            EventClass::Empty
+        } else if usage {
+            EventClass::Usage
+        } else {
+            EventClass::Unknown
+        }
     }
 }
 
@@ -132,158 +140,6 @@ pub fn error_text(body: &[u8]) -> String {
         Some(serde_json::Value::String(text)) => excerpt(text.as_bytes()),
         Some(other) => excerpt(other.to_string().as_bytes()),
         None => excerpt(body),
-    }
-}
-
-fn error_line(raw: &str) -> String {
-    match serde_json::from_str::<serde_json::Value>(raw) {
-        Ok(serde_json::Value::String(text)) => excerpt(text.as_bytes()),
-        Ok(value) => match value.get("message") {
-            Some(serde_json::Value::String(text)) => excerpt(text.as_bytes()),
-            _ => excerpt(raw.as_bytes()),
-        },
-        Err(_) => excerpt(raw.as_bytes()),
-    }
-}
-
-#[derive(Deserialize)]
-struct Chunk<'a> {
-    #[serde(default, borrow)]
-    object: Option<&'a RawValue>,
-    #[serde(default, borrow)]
-    choices: Option<Choices<'a>>,
-    #[serde(default)]
-    usage: Option<Usage>,
-    #[serde(default, borrow)]
-    error: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-struct Reason<'a>(#[serde(borrow)] Option<Cow<'a, str>>);
-
-/// All choices of a chunk, folded into one: what any of them carried.
-#[derive(Default)]
-#[expect(clippy::struct_excessive_bools, reason = "independent facts, not a state")]
-struct Choices<'a> {
-    any: bool,
-    content: bool,
-    reasoning: bool,
-    tool_call: bool,
-    role: bool,
-    finish: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-struct Choice<'a> {
-    #[serde(default)]
-    delta: Option<Delta>,
-    #[serde(default)]
-    text: Filled,
-    #[serde(default, borrow)]
-    finish_reason: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize, Default)]
-struct Delta {
-    #[serde(default)]
-    role: Filled,
-    #[serde(default)]
-    content: Filled,
-    #[serde(default)]
-    refusal: Filled,
-    #[serde(default)]
-    reasoning: Filled,
-    #[serde(default)]
-    reasoning_content: Filled,
-    #[serde(default)]
-    tool_calls: Filled,
-    #[serde(default)]
-    function_call: Filled,
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for Choices<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Fold;
-        impl<'de> Visitor<'de> for Fold {
-            type Value = Choices<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a list of choices")
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-                let mut all = Choices::default();
-                while let Some(choice) = seq.next_element::<Choice<'de>>()? {
-                    let delta = choice.delta.unwrap_or_default();
-                    all.any = true;
-                    all.content |= delta.content.0 || delta.refusal.0 || choice.text.0;
-                    all.reasoning |= delta.reasoning.0 || delta.reasoning_content.0;
-                    all.tool_call |= delta.tool_calls.0 || delta.function_call.0;
-                    all.role |= delta.role.0;
-                    all.finish = all.finish.or(choice.finish_reason);
-                }
-                Ok(all)
-            }
-        }
-        deserializer.deserialize_seq(Fold)
-    }
-}
-
-/// Whether a value is there and not empty: null, `""`, `[]` and `{}` are not.
-#[derive(Default, Clone, Copy)]
-struct Filled(bool);
-
-impl<'de> Deserialize<'de> for Filled {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Look;
-        impl<'de> Visitor<'de> for Look {
-            type Value = Filled;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("anything")
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Filled, E> {
-                Ok(Filled(!text.is_empty()))
-            }
-
-            fn visit_unit<E: de::Error>(self) -> Result<Filled, E> {
-                Ok(Filled(false))
-            }
-
-            fn visit_bool<E: de::Error>(self, _: bool) -> Result<Filled, E> {
-                Ok(Filled(true))
-            }
-
-            fn visit_i64<E: de::Error>(self, _: i64) -> Result<Filled, E> {
-                Ok(Filled(true))
-            }
-
-            fn visit_u64<E: de::Error>(self, _: u64) -> Result<Filled, E> {
-                Ok(Filled(true))
-            }
-
-            fn visit_f64<E: de::Error>(self, _: f64) -> Result<Filled, E> {
-                Ok(Filled(true))
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Filled, A::Error> {
-                let mut filled = false;
-                while seq.next_element::<IgnoredAny>()?.is_some() {
-                    filled = true;
-                }
-                Ok(Filled(filled))
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Filled, A::Error> {
-                let mut filled = false;
-                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {
-                    filled = true;
-                }
-                Ok(Filled(filled))
-            }
-        }
-        deserializer.deserialize_any(Look)
     }
 }
 

@@ -52,7 +52,7 @@ pub use answer::append_answer;
 pub use body::{BodyOptions, BodyTemplate, Content};
 pub use client::{Client, Exchange};
 pub use connection::Connector;
-pub use decode::{Decoded, Usage, decode, error_text};
+pub use decode::{Decoded, Decoder, Usage, decode, decode_by_serde, error_text};
 pub use download::Head;
 pub use endpoint::Endpoint;
 pub use failure::Failure;

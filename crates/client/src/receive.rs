@@ -11,7 +11,7 @@ use tics_record::{Clock, Event, EventClass, Nanos, Outcome, RequestRecord, Stamp
 use tokio::time::{Instant, Sleep};
 
 use crate::connection::Connection;
-use crate::decode::{decode, error_text, excerpt};
+use crate::decode::{Decoder, error_text, excerpt};
 use crate::endpoint::Endpoint;
 use crate::failure::Failure;
 use crate::generate::{self, Counts};
@@ -54,6 +54,7 @@ struct Reader<'a, O> {
     endpoint: Endpoint,
     limits: Limits,
     parser: SseParser,
+    decoder: Decoder,
     body: Option<Incoming>,
     /// The number of the read that completed the last event.
     last_read: u64,
@@ -85,6 +86,7 @@ impl Connection {
             endpoint,
             limits,
             parser: SseParser::new(),
+            decoder: Decoder::new(),
             body: None,
             last_read: 0,
             active: Stamp::ORIGIN,
@@ -226,7 +228,7 @@ impl<O: Observer> Reader<'_, O> {
         let (decoded, counts) = match self.endpoint {
             Endpoint::Generate => generate::decode(name, data, self.counted),
             Endpoint::Chat | Endpoint::Completions => {
-                let decoded = decode(name, data);
+                let decoded = self.decoder.decode(name, data);
                 let counts = decoded.usage.map(|usage| Counts {
                     prompt: usage.prompt_tokens,
                     completion: usage.completion_tokens,
