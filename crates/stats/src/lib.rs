@@ -60,16 +60,20 @@
 
 pub mod definitions;
 mod distribution;
+mod effective;
 mod index_set;
+mod interval;
 mod peaks;
 mod quantile;
 mod spans;
+mod special;
 mod summariser;
 mod summary;
 mod turns;
 mod verdict;
 
-pub use distribution::Distribution;
+pub use distribution::{Bounds, Distribution};
+pub use interval::{CONFIDENCE, Interval, floor_of, wilson};
 pub use quantile::{Empty, Quantile, Sample, quantile};
 pub use summariser::{Plan, Summariser, summarise};
 pub use summary::{

@@ -304,7 +304,7 @@ impl Summariser {
             median_ttft_ns: ttft.p50.map(|ms| ms * 1e6),
             main_late_cause: self.main_late_cause(),
         };
-        self.summary(requests, ttft, judge(&evidence, limits))
+        self.summary(requests, &ttft, judge(&evidence, limits))
     }
 
     /// Requests that were in flight when a journal was cut off: cut with it, at the last stamp known.
@@ -347,7 +347,7 @@ impl Summariser {
         causes.max_by_key(|(cause, count)| (**count, std::cmp::Reverse(**cause))).map(|(cause, _)| *cause)
     }
 
-    fn summary(mut self, requests: Requests, ttft_ms: Distribution, validity: crate::Validity) -> Summary {
+    fn summary(mut self, requests: Requests, ttft_ms: &Distribution, validity: crate::Validity) -> Summary {
         let first_sent = self.flights.iter().map(|f| f.sent).min();
         let last_end = self.flights.iter().map(|f| f.end).max();
         let duration_s = first_sent.zip(last_end).and_then(|(a, b)| b.since(a)).map(Nanos::as_secs_f64);
@@ -369,7 +369,7 @@ impl Summariser {
             requests,
             outcomes: Outcome::ALL.into_iter().map(|o| (o, self.outcomes[o as usize])).collect(),
             duration_s,
-            ttft_ms,
+            ttft_ms: *ttft_ms,
             ttft_from_due_ms,
             icl_ms: SortedSpans::union_ms(&[&one, &other]),
             itl_ms: (self.itl_requests > 0).then(|| SortedSpans::union_ms(&[&one, &split])),
