@@ -1,5 +1,7 @@
 //! The description of a run: `run.json`, written before the first request.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::Stamp;
@@ -38,6 +40,9 @@ pub struct RunDescription {
     pub prompts: PromptSource,
     /// The machine.
     pub host: Host,
+    /// Thresholds of checks that were changed (`--check`), by the check's id; null is off.
+    #[serde(default)]
+    pub checks: BTreeMap<String, Option<f64>>,
 }
 
 /// The server.

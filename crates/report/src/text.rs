@@ -36,21 +36,37 @@ pub fn render(summary: &Summary, run: &RunDescription) -> String {
     out
 }
 
+/// What did not pass, with its number, its limit and the remedy; then what passed with a note; then the
+/// names of the rest.
 fn verdict(out: &mut String, validity: &Validity, run: &str) {
     labelled(out, validity.verdict.name(), run);
-    let mut passed = String::new();
-    for check in &validity.checks {
-        if check.outcome == CheckOutcome::Pass && check.note.is_none() {
-            let _ = write!(passed, " {}", check.id);
-            continue;
-        }
-        labelled(out, &format!("  {}", check.id), &one_check(check));
-        for note in check.note.iter().chain(&check.remedy) {
-            labelled(out, "", note);
+    let mut worst_first: Vec<&Check> = validity.checks.iter().collect();
+    worst_first.sort_by_key(|check| std::cmp::Reverse(check.outcome));
+    let (mut passed, mut not_judged) = (String::new(), String::new());
+    for check in worst_first {
+        match check.outcome {
+            CheckOutcome::Pass if check.note.is_none() => {
+                let _ = write!(passed, " {}", check.id);
+            }
+            CheckOutcome::NotJudged if check.note.is_none() => {
+                let _ = write!(not_judged, " {}", check.id);
+            }
+            CheckOutcome::Pass | CheckOutcome::NotJudged => {
+                let note = check.note.as_deref().unwrap_or_default();
+                labelled(out, &format!("  {}", check.id), &format!("note: {note}"));
+            }
+            CheckOutcome::Suspect | CheckOutcome::Invalid => {
+                labelled(out, &format!("  {}", check.id), &one_check(check));
+                for note in check.note.iter().chain(&check.remedy) {
+                    labelled(out, "", note);
+                }
+            }
         }
     }
-    if !passed.is_empty() {
-        labelled(out, "  passed", &passed);
+    for (what, ids) in [("  passed", passed), ("  not judged", not_judged)] {
+        if !ids.is_empty() {
+            labelled(out, what, &ids);
+        }
     }
 }
 

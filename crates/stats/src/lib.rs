@@ -6,6 +6,8 @@
 //! exact, computed from every gap of every stream. The price is memory: 4 bytes a tic (8 for a gap
 //! above 4.29 s) and about 90 bytes a request.
 //!
+//! The verdict is judged by [`judge`] from [`Evidence`], live and offline alike; [`evidence`] collects it.
+//!
 //! It knows no file, no network, no runtime and no terminal. Feed it lines from wherever they are.
 //!
 //! ```
@@ -61,6 +63,7 @@
 pub mod definitions;
 mod distribution;
 mod effective;
+pub mod evidence;
 mod index_set;
 mod interval;
 mod peaks;
@@ -75,9 +78,11 @@ mod verdict;
 pub use distribution::{Bounds, Distribution};
 pub use interval::{CONFIDENCE, Interval, floor_of, wilson};
 pub use quantile::{Empty, Quantile, Sample, quantile};
-pub use summariser::{Plan, Summariser, summarise};
+pub use summariser::{Plan, Samples, Summariser, summarise, summarise_with};
 pub use summary::{
     Example, InputTokens, OutputTokens, Populations, Requests, SharedReads, Summary, TokenCount,
 };
 pub use turns::{TurnRow, Turns};
-pub use verdict::{Check, CheckOutcome, Evidence, Limits, Validity, Verdict, judge};
+pub use verdict::{
+    CHECKS, Check, CheckInfo, CheckOutcome, Evidence, Limits, Validity, Verdict, check_info, judge,
+};

@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 
 use tics_record::{
-    Closing, Event, LateCause, Line, LoadModel, Nanos, Outcome, RequestRecord, RunDescription, Sent, Stamp,
+    Closing, Event, HealthSample, LateCause, Line, LoadModel, Nanos, Outcome, RequestRecord, RunDescription,
+    Sent, ServerSample, Stamp,
 };
 
+use crate::evidence::{Observed, Timing, timing, trend};
 use crate::index_set::IndexSet;
 use crate::peaks::{Flight, lateness_beyond_place, max_overlap};
 use crate::spans::{SortedSpans, Spans};
@@ -30,6 +32,15 @@ impl From<&RunDescription> for Plan {
     }
 }
 
+/// Samples taken beside the records.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Samples {
+    /// Of the tester (`health.jsonl`), in order.
+    pub health: Vec<HealthSample>,
+    /// Of the server (`server.jsonl`).
+    pub server: Vec<ServerSample>,
+}
+
 /// Summarises the lines of a journal: what ends a run and what `tics report` does, by one function.
 ///
 /// # Errors
@@ -38,11 +49,25 @@ pub fn summarise<E>(
     lines: impl IntoIterator<Item = Result<Line, E>>,
     run: &RunDescription,
 ) -> Result<Summary, E> {
+    summarise_with(lines, run, &Samples::default())
+}
+
+/// The same with what was sampled beside the records, which the verdict takes into account.
+///
+/// # Errors
+/// The first error among the lines, as it is.
+pub fn summarise_with<E>(
+    lines: impl IntoIterator<Item = Result<Line, E>>,
+    run: &RunDescription,
+    samples: &Samples,
+) -> Result<Summary, E> {
     let mut summariser = Summariser::new();
     for line in lines {
         summariser.line(&line?);
     }
-    Ok(summariser.finish(&Plan::from(run), &Limits::default()))
+    summariser.samples(samples);
+    summariser.expect_cold(!run.prompts.prefixes && run.prompts.salt.is_some());
+    Ok(summariser.finish(&Plan::from(run), &Limits::changed_by(&run.checks)))
 }
 
 /// Sums over the output lengths of answered requests.
@@ -91,6 +116,7 @@ pub struct Summariser {
     open: HashMap<u64, Sent>,
     last: Stamp,
     closing: Option<Closing>,
+    observed: Observed,
 }
 
 impl Summariser {
@@ -123,6 +149,17 @@ impl Summariser {
         self.closing = Some(*closing);
     }
 
+    /// Takes the samples of the tester and of the server.
+    pub fn samples(&mut self, samples: &Samples) {
+        samples.health.iter().for_each(|sample| self.observed.health(sample));
+        samples.server.iter().for_each(|sample| self.observed.server(sample));
+    }
+
+    /// Says that no cache of the server should know the prompts.
+    pub fn expect_cold(&mut self, cold: bool) {
+        self.observed.lengths.cold = cold;
+    }
+
     /// Takes the record of a request that ended.
     pub fn record(&mut self, record: &RequestRecord) {
         self.open.remove(&record.i);
@@ -131,6 +168,7 @@ impl Summariser {
         }
         self.outcomes[record.outcome as usize] += 1;
         self.turns.add(record);
+        self.observed.record(record);
         let end = record.end.or(record.events.last().map(|e| e.at));
         self.last = [end, record.sent].into_iter().flatten().fold(self.last, Stamp::max);
         if let Some(sent) = record.sent {
@@ -266,6 +304,7 @@ impl Summariser {
         self.open.retain(|i, _| !ended.contains(*i));
         self.last = self.last.max(other.last);
         self.closing = self.closing.or(other.closing);
+        self.observed.merge(other.observed);
     }
 
     /// The figures.
@@ -288,8 +327,23 @@ impl Summariser {
         self.lateness.sort_unstable();
         let late = lateness_beyond_place(&mut self.flights, limits.per_place_ns);
         let ttft = SortedSpans::union_ms(&[&std::mem::take(&mut self.ttft).sorted()]);
+        let median_ttft_ns = ttft.p50.map(|ms| ms * 1e6);
+        let open = plan.model == LoadModel::OpenLoop;
+        let slack = limits.lateness(median_ttft_ns) as u64;
+        let mut observed = std::mem::take(&mut self.observed);
+        let server = observed.conclude(&self.flights, requests.sent, requests.answered());
+        let ramp = self.closing.map_or(0, |c| c.max_in_flight);
         let evidence = Evidence {
             model: Some(plan.model),
+            live: false,
+            answered: requests.answered(),
+            median_icl_ns: None,
+            timing: if open { timing(&self.flights, slack) } else { Timing::default() },
+            health: observed.health,
+            reads: observed.reads,
+            lengths: observed.lengths,
+            server,
+            trend: trend(&self.flights, ramp),
             scheduled: plan.scheduled,
             sent: requests.sent,
             not_sent: requests.not_sent,
@@ -301,10 +355,10 @@ impl Summariser {
             interrupted,
             n_lateness: late.len() as u64,
             lateness_p99_ns: quantile(&late, Quantile::P99).ok(),
-            median_ttft_ns: ttft.p50.map(|ms| ms * 1e6),
+            median_ttft_ns,
             main_late_cause: self.main_late_cause(),
         };
-        self.summary(requests, &ttft, judge(&evidence, limits))
+        self.summary(requests, &ttft, |median_icl_ns| judge(&Evidence { median_icl_ns, ..evidence }, limits))
     }
 
     /// Requests that were in flight when a journal was cut off: cut with it, at the last stamp known.
@@ -347,7 +401,12 @@ impl Summariser {
         causes.max_by_key(|(cause, count)| (**count, std::cmp::Reverse(**cause))).map(|(cause, _)| *cause)
     }
 
-    fn summary(mut self, requests: Requests, ttft_ms: &Distribution, validity: crate::Validity) -> Summary {
+    fn summary(
+        mut self,
+        requests: Requests,
+        ttft_ms: &Distribution,
+        judge: impl FnOnce(Option<f64>) -> crate::Validity,
+    ) -> Summary {
         let first_sent = self.flights.iter().map(|f| f.sent).min();
         let last_end = self.flights.iter().map(|f| f.end).max();
         let duration_s = first_sent.zip(last_end).and_then(|(a, b)| b.since(a)).map(Nanos::as_secs_f64);
@@ -365,13 +424,14 @@ impl Summariser {
         let mut read_delay_us = Distribution::of_sorted(&self.read_delay_p99, 1e3);
         read_delay_us.max = read_delay_us.max.map(|_| self.read_delay_max.as_micros_f64());
         let tics = output_tokens.tics;
+        let icl_ms = SortedSpans::union_ms(&[&one, &other]);
         Summary {
             requests,
             outcomes: Outcome::ALL.into_iter().map(|o| (o, self.outcomes[o as usize])).collect(),
             duration_s,
             ttft_ms: *ttft_ms,
             ttft_from_due_ms,
-            icl_ms: SortedSpans::union_ms(&[&one, &other]),
+            icl_ms,
             itl_ms: (self.itl_requests > 0).then(|| SortedSpans::union_ms(&[&one, &split])),
             itl_requests: self.itl_requests,
             icl_requests: self.icl_requests,
@@ -397,7 +457,7 @@ impl Summariser {
             broken_stamps: self.broken_stamps,
             examples: self.examples.into_values().collect(),
             population: Populations::default(),
-            validity,
+            validity: judge(icl_ms.p50.map(|ms| ms * 1e6)),
         }
     }
 }

@@ -1,0 +1,72 @@
+//! C: whether the numbers agree with each other, with the server's, and with what was asked.
+
+use super::{Check, Evidence, Judged, Limits};
+use crate::evidence::ServerCounts;
+
+pub(super) fn checks(evidence: &Evidence, limits: &Limits) -> Vec<Check> {
+    let mut all = Vec::from(identities(evidence));
+    all.push(server(evidence));
+    all.extend(as_asked(evidence));
+    all.into_iter().map(|judged| judged.check(limits)).collect()
+}
+
+fn identities(evidence: &Evidence) -> [Judged; 3] {
+    let lengths = &evidence.lengths;
+    let little = evidence.health.as_ref().and_then(|digest| lengths.little(digest));
+    let few = lengths.n_with_usage > 0;
+    let under = few.then(|| 100.0 * lengths.usage_below_tics as f64 / lengths.n_with_usage as f64);
+    [
+        Judged::new(
+            "C1a",
+            "requests whose TTFT and gaps do not add up to their last tic",
+            (!evidence.live).then_some(lengths.broken_sums as f64),
+            0.0,
+        )
+        .remedy("stamps are out of order: a clock was set or the tester has a fault; see B6a"),
+        Judged::new(
+            "C1b",
+            "requests in flight as counted, off those of the records (Little's law)",
+            little.map(|l| l.off * 100.0),
+            little.map_or(1.0, |l| l.tolerance * 100.0),
+        )
+        .hard(25.0)
+        .remedy("counts and stamps disagree: the tester stood still (see B6c) or has a fault"),
+        Judged::new("C1c", "requests with fewer tokens by the server's count than tics", under, 1.0)
+            .remedy("the server counts its tokens wrongly: TPOT and tokens/s rest on that count"),
+    ]
+}
+
+fn server(evidence: &Evidence) -> Judged {
+    let server = evidence.server.as_ref();
+    let off = server.map(ServerCounts::worst);
+    let note = off.as_ref().filter(|w| w.off > 0.0);
+    let note = note.map(|w| format!("{}: {} by the server's counters, {} here", w.what, w.theirs, w.ours));
+    let name = server.map_or(String::new(), |s| format!(" of {}", s.server));
+    Judged::new("C2", format!("off the counters{name}"), off.map(|w| w.off * 100.0), 0.5)
+        .note(note)
+        .remedy("somebody else used the server, or it miscounts: have it alone, or --check C2=off")
+}
+
+fn as_asked(evidence: &Evidence) -> [Judged; 3] {
+    let lengths = &evidence.lengths;
+    let off = |asked: u64, got: u64| (asked > 0).then(|| 100.0 * asked.abs_diff(got) as f64 / asked as f64);
+    let cached = lengths.cached_share().map(|s| s * 100.0);
+    [
+        Judged::new(
+            "C3a",
+            "output tokens, off those asked",
+            off(lengths.output_asked, lengths.output_got),
+            1.0,
+        )
+        .remedy("the server ends answers early or late: have it honour ignore_eos and max_tokens (tics probe shows it)"),
+        Judged::new(
+            "C3b",
+            "input tokens, off those asked",
+            off(lengths.input_asked, lengths.input_got),
+            1.0,
+        )
+        .remedy("the prompts are of another tokenizer: --tokenizer names the server's"),
+        Judged::new("C3c", "prompt tokens found in a cache that should not know them", cached, 1.0)
+            .remedy("start the server with an empty prefix cache, or take another --salt"),
+    ]
+}
