@@ -42,6 +42,7 @@ pub use live::{Gauge, LiveHistogram, LivePercentiles, Phase, Progress, Snapshot}
 pub use outcome::{LateCause, Outcome};
 pub use request::{ConnectionInfo, InputTokens, OutputTokens, ReadDelay, RequestRecord};
 pub use run::{
-    Download, Host, Load, LoadModel, PromptSource, RUN_FORMAT, RunDescription, Sessions, Target, TraceSource,
+    Asked, Download, Host, Load, LoadModel, PromptSource, RUN_FORMAT, RunDescription, Sessions, Target,
+    TraceSource,
 };
 pub use time::{Clock, ManualClock, Nanos, Stamp};

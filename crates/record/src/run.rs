@@ -43,6 +43,9 @@ pub struct RunDescription {
     /// Thresholds of checks that were changed (`--check`), by the check's id; null is off.
     #[serde(default)]
     pub checks: BTreeMap<String, Option<f64>>,
+    /// What the figures are asked to show.
+    #[serde(default)]
+    pub asked: Asked,
 }
 
 /// The server.
@@ -201,4 +204,22 @@ pub struct Host {
     pub cpu: String,
     /// Workers that read streams.
     pub workers: u32,
+}
+
+/// What the figures of the run are asked to show beside those that every run has: so that the report
+/// made later shows the same.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Asked {
+    /// Limits a request (`--slo`).
+    #[serde(default)]
+    pub slo: Option<String>,
+    /// Limits a run (`--objective`).
+    #[serde(default)]
+    pub objectives: Vec<String>,
+    /// Whether latencies have failed requests at infinity (`--failed-as inf`).
+    #[serde(default)]
+    pub failed_as_inf: bool,
+    /// The steady window, seconds after the first request was due (`--steady`).
+    #[serde(default)]
+    pub steady_s: Option<(f64, f64)>,
 }

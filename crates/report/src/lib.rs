@@ -21,17 +21,20 @@
 //! ```
 #![warn(missing_docs)]
 
+mod achieved;
+mod latency;
 mod layout;
 mod minisgl;
 mod minisgl_file;
 mod runs;
+mod tables;
 mod text;
 mod turns;
 
 pub use minisgl::render_minisgl;
 pub use minisgl_file::{Exported, MinisglFileError, MinisglRequest, export_minisgl, read_minisgl};
 pub use runs::render_runs;
-pub use text::render;
+pub use text::{render, render_full};
 
 /// `value` as indented JSON with a final newline: a [`Summary`](tics_stats::Summary), or another
 /// tool's figures.

@@ -3,32 +3,53 @@
 use std::fmt::Write as _;
 
 use tics_record::{Outcome, RunDescription};
-use tics_stats::{Check, CheckOutcome, Distribution, Summary, TokenCount, Validity};
+use tics_stats::{Channels, Check, CheckOutcome, Summary, TokenCount, Validity};
 
+use crate::achieved::{achieved, any_asked};
+use crate::latency::latencies;
 use crate::layout::{LABEL, counted, end_line, heading, labelled, number, row, shorten};
+use crate::tables::{little, long_tables, steady};
 
+/// From here on the two sides of Little's law differ by more than rounding.
+const LITTLE: f64 = 0.01;
 /// Longest excerpt of a failure's detail.
 const EXCERPT: usize = 240;
 
-/// The report of one run: the verdict first, then what was run, the counts, the latencies, the tester
-/// itself, and an example of each failure.
+/// The report of one run: the verdict first, then what was run, the counts, the latencies, what was
+/// asked of the run, the tester itself, and an example of each failure.
 ///
 /// At most 100 columns for what this program writes; a longer word (an address, a path) is not broken.
 pub fn render(summary: &Summary, run: &RunDescription) -> String {
+    report(summary, run, false)
+}
+
+/// The same report with the long tables: over time, by length, a stream and a request.
+pub fn render_full(summary: &Summary, run: &RunDescription) -> String {
+    report(summary, run, true)
+}
+
+fn report(summary: &Summary, run: &RunDescription, full: bool) -> String {
     let mut out = String::new();
     verdict(&mut out, &summary.validity, &run.name);
     out.push('\n');
     what_was_run(&mut out, run);
     out.push('\n');
-    counts(&mut out, summary);
+    counts(&mut out, summary, full);
     out.push('\n');
-    latencies(&mut out, summary);
+    latencies(&mut out, summary, full);
     out.push('\n');
+    if any_asked(summary) {
+        achieved(&mut out, summary);
+        out.push('\n');
+    }
     if let Some(turns) = &summary.turns {
         crate::turns::turns(&mut out, turns);
         out.push('\n');
     }
     tester(&mut out, summary);
+    if full {
+        long_tables(&mut out, summary);
+    }
     if !summary.examples.is_empty() {
         out.push('\n');
         failures(&mut out, summary);
@@ -130,7 +151,7 @@ fn what_was_run(out: &mut String, run: &RunDescription) {
     labelled(out, "Started", &text);
 }
 
-fn counts(out: &mut String, summary: &Summary) {
+fn counts(out: &mut String, summary: &Summary, full: bool) {
     let r = &summary.requests;
     let mut text = format!(
         "{} scheduled: {} sent, {} not sent; {} answered ({} ok, {} short, {} long), {} failed",
@@ -160,18 +181,25 @@ fn counts(out: &mut String, summary: &Summary) {
         None => "nothing was sent".to_owned(),
     };
     labelled(out, "Time", &text);
-    let text =
-        format!("{} in flight, {} queued (sent, no token yet)", summary.max_in_flight, summary.max_queued);
-    labelled(out, "Peaks", &text);
+    let mean = number(summary.concurrency.mean, 1);
+    let (most, queued) = (summary.max_in_flight, summary.max_queued);
+    let text = format!("{mean} on average, {most} at most; {queued} queued at most (sent, no token yet)");
+    labelled(out, "In flight", &text);
+    if full || summary.concurrency.difference.is_some_and(|d| d > LITTLE) {
+        little(out, summary);
+    }
     labelled(out, "Input", &input_tokens(summary));
     labelled(out, "Output", &output_tokens(summary));
+    channels(out, &summary.channels);
     let text = format!(
-        "{} output tokens/s, {} requests/s ({})",
+        "{} output tokens/s, {} requests/s ({}); {} tokens/s in the median stream",
         number(summary.tokens_per_s, 1),
         number(summary.requests_per_s, 3),
-        summary.population.throughput
+        summary.population.throughput,
+        number(summary.stream_tokens_per_s.p50, 1)
     );
     labelled(out, "Rates", &text);
+    steady(out, summary);
 }
 
 fn input_tokens(summary: &Summary) -> String {
@@ -218,27 +246,30 @@ fn output_tokens(summary: &Summary) -> String {
     text
 }
 
-fn latencies(out: &mut String, summary: &Summary) {
-    heading(out, "Latency, ms", &summary.population.latency);
-    let mut ms = |label: &str, d: &Distribution| row(out, label, d, 3);
-    ms("TTFT", &summary.ttft_ms);
-    ms("TTFT from due", &summary.ttft_from_due_ms);
-    ms("ICL", &summary.icl_ms);
-    if let Some(itl) = &summary.itl_ms {
-        ms("ITL", itl);
+/// Appends the channels, where there is another than visible text, and the third count of tokens.
+fn channels(out: &mut String, channels: &Channels) {
+    let used = channels.named().into_iter().filter(|(_, channel)| channel.tics > 0);
+    let text: Vec<String> = used
+        .map(|(name, channel)| match channel.tokens {
+            0 => format!("{name} {}", counted(channel.tics, "tic")),
+            tokens => format!("{name} {} ({})", counted(channel.tics, "tic"), counted(tokens, "token")),
+        })
+        .collect();
+    if channels.content.tics < channels.named().iter().map(|(_, channel)| channel.tics).sum() {
+        labelled(out, "Channels", &text.join(", "));
     }
-    ms("TPOT", &summary.tpot_ms);
-    ms("E2E", &summary.e2e_ms);
-    ms("E2E from due", &summary.e2e_from_due_ms);
-    let (known, all) = (summary.itl_requests, summary.icl_requests);
-    if known < all {
-        let text = match known {
-            0 => {
-                "ITL is not known: neither the server's counts nor its events show one token a tic".to_owned()
-            }
-            _ => format!("ITL is over {known} of {all} requests, those that show which tokens came when"),
-        };
-        end_line(out, &text);
+    if let Some(tokens) = channels.said_tokens {
+        let mut text = format!(
+            "{} by the server's word on each event of {}, {} in one tic at most",
+            counted(tokens, "token"),
+            counted(channels.said_requests, "request"),
+            channels.most_in_a_tic.unwrap_or(0)
+        );
+        if channels.said_differ > 0 {
+            let _ =
+                write!(text, "; not its count of the whole in {}", counted(channels.said_differ, "request"));
+        }
+        labelled(out, "", &text);
     }
 }
 

@@ -2,6 +2,8 @@
 
 /// Lags looked at before the series is made coarser.
 const LAGS: usize = 32;
+/// Below this many values nothing is known of their correlation.
+const FEW: usize = 16;
 
 /// τ ≥ 1: by how much the variance of the series' mean exceeds that of as many independent values.
 /// n values tell as much as n / τ independent ones.
@@ -21,7 +23,7 @@ pub(crate) fn inflation(mut series: Vec<f64>) -> f64 {
         *value -= mean;
     }
     let variance = series.iter().map(|v| v * v).sum::<f64>() / n as f64;
-    if n < 4 || variance <= 0.0 {
+    if n < FEW || variance <= 0.0 {
         return 1.0;
     }
     // Values added up in one of the present series.

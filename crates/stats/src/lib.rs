@@ -60,23 +60,38 @@
 //! Quantiles are [`quantile`]'s; other tools' figures are under [`definitions`].
 #![warn(missing_docs)]
 
+mod attained;
+mod channels;
 pub mod definitions;
 mod distribution;
 mod effective;
 pub mod evidence;
+mod figures;
+mod flow;
+mod gaps;
 mod index_set;
 mod interval;
+mod lengths;
+mod objective;
+mod over_time;
 mod peaks;
 mod quantile;
-mod spans;
+mod rows;
+mod select;
 mod special;
 mod summariser;
 mod summary;
+mod tokens;
 mod turns;
 mod verdict;
 
+pub use attained::{Attainment, LimitMet, ObjectiveResult};
+pub use channels::{Channel, Channels};
 pub use distribution::{Bounds, Distribution};
 pub use interval::{CONFIDENCE, Interval, floor_of, wilson};
+pub use lengths::LengthClass;
+pub use objective::{Comparison, FailedAs, Limit, Metric, Objective, ObjectiveError, Quantity, Slo, Wanted};
+pub use over_time::{Concurrency, Steady, Window};
 pub use quantile::{Empty, Quantile, Sample, quantile};
 pub use summariser::{Plan, Samples, Summariser, summarise, summarise_with};
 pub use summary::{

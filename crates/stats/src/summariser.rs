@@ -3,18 +3,21 @@
 use std::collections::{BTreeMap, HashMap};
 
 use tics_record::{
-    Closing, Event, HealthSample, LateCause, Line, LoadModel, Nanos, Outcome, RequestRecord, RunDescription,
-    Sent, ServerSample, Stamp,
+    Closing, HealthSample, LateCause, Line, LoadModel, Nanos, Outcome, RequestRecord, RunDescription, Sent,
+    ServerSample, Stamp,
 };
 
+use crate::channels::Channels;
 use crate::evidence::{Observed, Timing, timing, trend};
+use crate::figures::{Figures, Latencies, Parts, Whole, population};
 use crate::index_set::IndexSet;
 use crate::peaks::{Flight, lateness_beyond_place, max_overlap};
-use crate::spans::{SortedSpans, Spans};
+use crate::rows::Rows;
+use crate::tokens::TokenSums;
 use crate::turns::TurnSpans;
 use crate::{
-    Distribution, Evidence, Example, InputTokens, Limits, OutputTokens, Populations, Quantile, Requests,
-    SharedReads, Summary, TokenCount, judge, quantile,
+    Distribution, Evidence, Example, Limits, Populations, Quantile, Requests, SharedReads, Summary, Validity,
+    Verdict, Wanted, judge, quantile,
 };
 
 /// What of a run's description the figures depend on.
@@ -48,8 +51,9 @@ pub struct Samples {
 pub fn summarise<E>(
     lines: impl IntoIterator<Item = Result<Line, E>>,
     run: &RunDescription,
+    wanted: &Wanted,
 ) -> Result<Summary, E> {
-    summarise_with(lines, run, &Samples::default())
+    summarise_with(lines, run, &Samples::default(), wanted)
 }
 
 /// The same with what was sampled beside the records, which the verdict takes into account.
@@ -60,6 +64,7 @@ pub fn summarise_with<E>(
     lines: impl IntoIterator<Item = Result<Line, E>>,
     run: &RunDescription,
     samples: &Samples,
+    wanted: &Wanted,
 ) -> Result<Summary, E> {
     let mut summariser = Summariser::new();
     for line in lines {
@@ -67,16 +72,7 @@ pub fn summarise_with<E>(
     }
     summariser.samples(samples);
     summariser.expect_cold(!run.prompts.prefixes && run.prompts.salt.is_some());
-    Ok(summariser.finish(&Plan::from(run), &Limits::changed_by(&run.checks)))
-}
-
-/// Sums over the output lengths of answered requests.
-#[derive(Debug, Clone, Copy, Default)]
-struct TokenSums {
-    input: InputTokens,
-    output: OutputTokens,
-    /// Tics of the requests for which the server counted.
-    tics_with_usage: u64,
+    Ok(summariser.finish_as(&Plan::from(run), &Limits::changed_by(&run.checks), wanted))
 }
 
 /// Collects records one by one, in any order.
@@ -86,20 +82,8 @@ struct TokenSums {
 #[derive(Debug, Clone, Default)]
 pub struct Summariser {
     outcomes: [u64; Outcome::COUNT],
-    ttft: Spans,
-    ttft_from_due: Spans,
-    /// Gaps between tics that carried one token each: ICL and ITL at once, kept once.
-    gaps_of_one: Spans,
-    /// Gaps that are ICL only.
-    gaps_other: Spans,
-    /// Gaps divided by the tokens that came after them: ITL only.
-    gaps_split: Spans,
-    icl_requests: u64,
-    itl_requests: u64,
-    /// Nanoseconds.
-    tpot: Vec<f64>,
-    e2e: Spans,
-    e2e_from_due: Spans,
+    requests: Rows,
+    channels: Channels,
     lateness: Vec<i64>,
     late_causes: BTreeMap<LateCause, u64>,
     read_delay_p99: Vec<Nanos>,
@@ -169,6 +153,7 @@ impl Summariser {
         self.outcomes[record.outcome as usize] += 1;
         self.turns.add(record);
         self.observed.record(record);
+        self.requests.add(record);
         let end = record.end.or(record.events.last().map(|e| e.at));
         self.last = [end, record.sent].into_iter().flatten().fold(self.last, Stamp::max);
         if let Some(sent) = record.sent {
@@ -205,45 +190,9 @@ impl Summariser {
 
     /// Latencies and tokens: only of answered requests, so that no failure can flatter them.
     fn answered(&mut self, record: &RequestRecord) {
-        for (spans, span) in [
-            (&mut self.ttft, record.ttft()),
-            (&mut self.ttft_from_due, record.ttft_from_due()),
-            (&mut self.e2e, record.e2e()),
-            (&mut self.e2e_from_due, record.e2e_from_due()),
-        ] {
-            if let Some(span) = span {
-                spans.push(span.as_nanos());
-            }
-        }
-        self.tpot.extend(record.tpot_ns());
-        self.gaps(record);
+        self.channels.add(record);
         self.shared_tics += record.tics().filter(|e| e.shared).count() as u64;
         self.tokens.add(record);
-    }
-
-    fn gaps(&mut self, record: &RequestRecord) {
-        let pairs = || {
-            let tics = record.tics();
-            tics.clone().zip(tics.skip(1))
-        };
-        if pairs().next().is_none() {
-            return;
-        }
-        self.icl_requests += 1;
-        let tokens_said = record.tics().all(|e| e.tokens().is_some());
-        let one_each = if tokens_said {
-            record.tics().skip(1).all(|e| e.tokens() == Some(1))
-        } else {
-            record.output.usage == Some(record.tics().count() as u32)
-        };
-        self.itl_requests += u64::from(one_each || tokens_said);
-        let icl = if one_each { &mut self.gaps_of_one } else { &mut self.gaps_other };
-        for gap in pairs().filter_map(|(a, b)| b.at.since(a.at)) {
-            icl.push(gap.as_nanos());
-        }
-        if tokens_said && !one_each {
-            split_gaps(pairs(), &mut self.gaps_split);
-        }
     }
 
     fn example(&mut self, record: &RequestRecord) {
@@ -274,16 +223,8 @@ impl Summariser {
         for (ours, theirs) in self.outcomes.iter_mut().zip(other.outcomes) {
             *ours += theirs;
         }
-        self.ttft.append(other.ttft);
-        self.ttft_from_due.append(other.ttft_from_due);
-        self.gaps_of_one.append(other.gaps_of_one);
-        self.gaps_other.append(other.gaps_other);
-        self.gaps_split.append(other.gaps_split);
-        self.icl_requests += other.icl_requests;
-        self.itl_requests += other.itl_requests;
-        self.tpot.append(&mut other.tpot);
-        self.e2e.append(other.e2e);
-        self.e2e_from_due.append(other.e2e_from_due);
+        self.requests.merge(other.requests);
+        self.channels.merge(&other.channels);
         self.lateness.append(&mut other.lateness);
         for (cause, count) in other.late_causes {
             *self.late_causes.entry(cause).or_default() += count;
@@ -307,8 +248,13 @@ impl Summariser {
         self.observed.merge(other.observed);
     }
 
-    /// The figures.
-    pub fn finish(mut self, plan: &Plan, limits: &Limits) -> Summary {
+    /// The figures that every run has.
+    pub fn finish(self, plan: &Plan, limits: &Limits) -> Summary {
+        self.finish_as(plan, limits, &Wanted::default())
+    }
+
+    /// The figures, and what else is `wanted` of them.
+    pub fn finish_as(mut self, plan: &Plan, limits: &Limits, wanted: &Wanted) -> Summary {
         let cut_off = self.closing.is_none();
         let interrupted = self.closing.is_some_and(|c| c.interrupted);
         let (known, strays) = self.ended.split_at(plan.scheduled);
@@ -322,12 +268,14 @@ impl Summariser {
         let not_reached = if cut_off || interrupted { unseen } else { 0 };
         self.outcomes[Outcome::NotSent as usize] += not_reached;
         let lost = if cut_off { 0 } else { open + unseen - not_reached };
-        let requests = self.requests(plan.scheduled, lost);
+        let requests = self.counts(plan.scheduled, lost);
 
         self.lateness.sort_unstable();
         let late = lateness_beyond_place(&mut self.flights, limits.per_place_ns);
-        let ttft = SortedSpans::union_ms(&[&std::mem::take(&mut self.ttft).sorted()]);
-        let median_ttft_ns = ttft.p50.map(|ms| ms * 1e6);
+        let all = std::mem::take(&mut self.requests);
+        let figures = Figures::new(&all, wanted);
+        let latencies = figures.latencies();
+        let median_ttft_ns = latencies.ttft.p50.map(|ms| ms * 1e6);
         let open = plan.model == LoadModel::OpenLoop;
         let slack = limits.lateness(median_ttft_ns) as u64;
         let mut observed = std::mem::take(&mut self.observed);
@@ -337,7 +285,7 @@ impl Summariser {
             model: Some(plan.model),
             live: false,
             answered: requests.answered(),
-            median_icl_ns: None,
+            median_icl_ns: latencies.icl.p50.map(|ms| ms * 1e6),
             timing: if open { timing(&self.flights, slack) } else { Timing::default() },
             health: observed.health,
             reads: observed.reads,
@@ -358,7 +306,29 @@ impl Summariser {
             median_ttft_ns,
             main_late_cause: self.main_late_cause(),
         };
-        self.summary(requests, &ttft, |median_icl_ns| judge(&Evidence { median_icl_ns, ..evidence }, limits))
+        let whole = self.whole(plan.model, &requests);
+        let parts = figures.parts(&whole, &latencies);
+        Summary {
+            population: Populations { latency: population(wanted.failed_as), ..Populations::default() },
+            validity: judge(&evidence, limits),
+            ..self.summary(requests, &whole, &latencies, parts)
+        }
+    }
+
+    /// The run as a whole.
+    fn whole(&self, model: LoadModel, requests: &Requests) -> Whole {
+        let first_sent = self.flights.iter().map(|f| f.sent).min();
+        let last_end = self.flights.iter().map(|f| f.end).max();
+        let duration_s = first_sent.zip(last_end).and_then(|(a, b)| b.since(a)).map(Nanos::as_secs_f64);
+        let rate = |count: u64| duration_s.filter(|s| *s > 0.0).map(|s| count as f64 / s);
+        Whole {
+            model,
+            duration_s,
+            max_in_flight: max_overlap(self.flights.iter().map(|f| (f.sent, f.end))),
+            failed_share: (requests.sent > 0).then(|| requests.failed as f64 / requests.sent as f64),
+            requests_per_s: rate(requests.answered()),
+            tokens_per_s: rate(self.tokens.output.used),
+        }
     }
 
     /// Requests that were in flight when a journal was cut off: cut with it, at the last stamp known.
@@ -370,6 +340,9 @@ impl Summariser {
             self.outcomes[Outcome::Cancelled as usize] += 1;
             self.lateness.push(sent.sent.signed_since(sent.due));
             let last = self.last;
+            let mut record = RequestRecord::not_sent(sent.i, sent.due);
+            (record.sent, record.outcome) = (Some(sent.sent), Outcome::Cancelled);
+            self.requests.add_cut(&record, last);
             self.flights.push(Flight {
                 due: sent.due,
                 sent: sent.sent,
@@ -387,7 +360,7 @@ impl Summariser {
         }
     }
 
-    fn requests(&self, scheduled: u64, lost: u64) -> Requests {
+    fn counts(&self, scheduled: u64, lost: u64) -> Requests {
         let count = |outcome: Outcome| self.outcomes[outcome as usize];
         let failed = Outcome::ALL.into_iter().filter(|o| o.is_failed()).map(count).sum();
         let (ok, short, long) = (count(Outcome::Ok), count(Outcome::Short), count(Outcome::Long));
@@ -401,43 +374,30 @@ impl Summariser {
         causes.max_by_key(|(cause, count)| (**count, std::cmp::Reverse(**cause))).map(|(cause, _)| *cause)
     }
 
-    fn summary(
-        mut self,
-        requests: Requests,
-        ttft_ms: &Distribution,
-        judge: impl FnOnce(Option<f64>) -> crate::Validity,
-    ) -> Summary {
-        let first_sent = self.flights.iter().map(|f| f.sent).min();
-        let last_end = self.flights.iter().map(|f| f.end).max();
-        let duration_s = first_sent.zip(last_end).and_then(|(a, b)| b.since(a)).map(Nanos::as_secs_f64);
-        let rate = |count: u64| duration_s.filter(|s| *s > 0.0).map(|s| count as f64 / s);
+    /// Everything but the verdict and the populations, which are added to it.
+    fn summary(mut self, requests: Requests, whole: &Whole, latencies: &Latencies, parts: Parts) -> Summary {
         let output_tokens = self.tokens.output(requests.answered());
-        // One at a time: each is freed before the next is sorted.
-        let alone = |spans: Spans| SortedSpans::union_ms(&[&spans.sorted()]);
-        let ttft_from_due_ms = alone(self.ttft_from_due);
-        let e2e_ms = alone(self.e2e);
-        let e2e_from_due_ms = alone(self.e2e_from_due);
-        let (one, other, split) =
-            (self.gaps_of_one.sorted(), self.gaps_other.sorted(), self.gaps_split.sorted());
-        self.tpot.sort_unstable_by(f64::total_cmp);
         self.read_delay_p99.sort_unstable();
         let mut read_delay_us = Distribution::of_sorted(&self.read_delay_p99, 1e3);
         read_delay_us.max = read_delay_us.max.map(|_| self.read_delay_max.as_micros_f64());
         let tics = output_tokens.tics;
-        let icl_ms = SortedSpans::union_ms(&[&one, &other]);
         Summary {
             requests,
             outcomes: Outcome::ALL.into_iter().map(|o| (o, self.outcomes[o as usize])).collect(),
-            duration_s,
-            ttft_ms: *ttft_ms,
-            ttft_from_due_ms,
-            icl_ms,
-            itl_ms: (self.itl_requests > 0).then(|| SortedSpans::union_ms(&[&one, &split])),
-            itl_requests: self.itl_requests,
-            icl_requests: self.icl_requests,
-            tpot_ms: Distribution::of_sorted(&self.tpot, 1e6),
-            e2e_ms,
-            e2e_from_due_ms,
+            duration_s: whole.duration_s,
+            ttft_ms: latencies.ttft,
+            ttft_from_due_ms: latencies.ttft_due,
+            ttft_visible_ms: latencies.ttft_visible,
+            icl_ms: latencies.icl,
+            itl_ms: latencies.itl,
+            itl_requests: latencies.itl_requests,
+            icl_requests: latencies.icl_requests,
+            icl_of_requests_ms: latencies.icl_of_requests,
+            itl_of_requests_ms: latencies.itl_of_requests,
+            tpot_ms: latencies.tpot,
+            stream_tokens_per_s: latencies.stream_tokens_per_s,
+            e2e_ms: latencies.e2e,
+            e2e_from_due_ms: latencies.e2e_due,
             lateness_us: Distribution::of_sorted(&self.lateness, 1e3),
             late_causes: self.late_causes,
             read_delay_us,
@@ -448,83 +408,24 @@ impl Summariser {
                 share: (tics > 0).then(|| self.shared_tics as f64 / tics as f64),
             },
             input_tokens: self.tokens.input,
-            tokens_per_s: rate(output_tokens.used),
+            tokens_per_s: whole.tokens_per_s,
             output_tokens,
-            requests_per_s: rate(requests.answered()),
-            max_in_flight: max_overlap(self.flights.iter().map(|f| (f.sent, f.end))),
+            channels: self.channels,
+            requests_per_s: whole.requests_per_s,
+            max_in_flight: whole.max_in_flight,
             max_queued: max_overlap(self.flights.iter().map(|f| (f.sent, f.first))),
             turns: self.turns.finish(),
             broken_stamps: self.broken_stamps,
             examples: self.examples.into_values().collect(),
+            concurrency: parts.concurrency,
+            steady: parts.steady,
+            slo: parts.slo,
+            objectives: parts.objectives,
+            windows: parts.windows,
+            by_input_length: parts.by_input,
+            by_output_length: parts.by_output,
             population: Populations::default(),
-            validity: judge(icl_ms.p50.map(|ms| ms * 1e6)),
+            validity: Validity { verdict: Verdict::Valid, checks: Vec::new() },
         }
-    }
-}
-
-/// Spreads each gap over the tokens that came at its end: k tokens are k values of gap / k, the
-/// nanoseconds that remain going to the first ones, so that the values add up to the gap. A tic
-/// without a token passes its gap on to the next.
-fn split_gaps<'a>(pairs: impl Iterator<Item = (&'a Event, &'a Event)>, into: &mut Spans) {
-    let mut carried = 0;
-    for (before, tic) in pairs {
-        let Some(gap) = tic.at.since(before.at) else { continue };
-        let gap = gap.as_nanos() + carried;
-        let tokens = u64::from(tic.tokens().unwrap_or(0));
-        carried = if tokens == 0 { gap } else { 0 };
-        for k in 0..tokens {
-            into.push(gap / tokens + u64::from(k < gap % tokens));
-        }
-    }
-}
-
-impl TokenSums {
-    fn add(&mut self, record: &RequestRecord) {
-        let (input, output) = (&mut self.input, &mut self.output);
-        let tics = record.tics().count() as u64;
-        input.asked += u64::from(record.input.asked);
-        if let Some(usage) = record.input.usage {
-            *input.usage.get_or_insert(0) += u64::from(usage);
-            input.with_usage += 1;
-            input.differ += u64::from(usage != record.input.asked);
-        }
-        output.asked += u64::from(record.output.asked);
-        output.tics += tics;
-        output.used += record.output.usage.map_or(tics, u64::from);
-        if let Some(usage) = record.output.usage {
-            *output.usage.get_or_insert(0) += u64::from(usage);
-            output.with_usage += 1;
-            output.differ += u64::from(u64::from(usage) != tics);
-            self.tics_with_usage += tics;
-        }
-    }
-
-    fn merge(&mut self, other: &TokenSums) {
-        let add = |a: Option<u64>, b: Option<u64>| a.map_or(b, |a| Some(a + b.unwrap_or(0)));
-        let (input, output) = (&mut self.input, &mut self.output);
-        input.asked += other.input.asked;
-        input.usage = add(input.usage, other.input.usage);
-        input.with_usage += other.input.with_usage;
-        input.differ += other.input.differ;
-        output.asked += other.output.asked;
-        output.tics += other.output.tics;
-        output.usage = add(output.usage, other.output.usage);
-        output.used += other.output.used;
-        output.with_usage += other.output.with_usage;
-        output.differ += other.output.differ;
-        output.failed_tics += other.output.failed_tics;
-        self.tics_with_usage += other.tics_with_usage;
-    }
-
-    fn output(&self, answered: u64) -> OutputTokens {
-        let count = match self.output.with_usage {
-            _ if answered == 0 => TokenCount::None,
-            0 => TokenCount::Tics,
-            n if n == answered => TokenCount::Usage,
-            _ => TokenCount::Mixed,
-        };
-        let per_tic = self.output.usage.filter(|_| self.tics_with_usage > 0);
-        let tokens_per_tic = per_tic.map(|usage| usage as f64 / self.tics_with_usage as f64);
-        OutputTokens { count, tokens_per_tic, ..self.output }
     }
 }

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use tics_record::{LateCause, Outcome};
 
-use crate::{Distribution, Turns, Validity};
+use crate::{
+    Attainment, Channels, Concurrency, Distribution, LengthClass, ObjectiveResult, Steady, Turns, Validity,
+    Window,
+};
 
 /// The figures of one run. Formulas and populations are in the crate's documentation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -20,6 +23,9 @@ pub struct Summary {
     pub ttft_ms: Distribution,
     /// First tic - due.
     pub ttft_from_due_ms: Distribution,
+    /// First visible tic (of class content) - sent; null where that is the first tic of every request.
+    #[serde(default)]
+    pub ttft_visible_ms: Option<Distribution>,
     /// Gaps between neighbouring tics, pooled.
     pub icl_ms: Distribution,
     /// Gaps between neighbouring tokens, pooled; null where no request shows which tokens came when.
@@ -29,8 +35,17 @@ pub struct Summary {
     pub itl_requests: u64,
     /// Requests that `icl_ms` is over: answered, with at least two tics.
     pub icl_requests: u64,
+    /// Mean gap between tics, one value a request.
+    #[serde(default)]
+    pub icl_of_requests_ms: Distribution,
+    /// Mean gap between tokens, one value a request; null as `itl_ms`.
+    #[serde(default)]
+    pub itl_of_requests_ms: Option<Distribution>,
     /// Mean time an output token after the first, one value a request.
     pub tpot_ms: Distribution,
+    /// 1 / TPOT: output tokens a second of one stream, one value a request.
+    #[serde(default)]
+    pub stream_tokens_per_s: Distribution,
     /// Last event - sent.
     pub e2e_ms: Distribution,
     /// Last event - due.
@@ -49,6 +64,9 @@ pub struct Summary {
     pub input_tokens: InputTokens,
     /// Output tokens of answered requests.
     pub output_tokens: OutputTokens,
+    /// Tics and tokens of answered requests by channel.
+    #[serde(default)]
+    pub channels: Channels,
     /// Output tokens of answered requests a second of `duration_s`; null without a duration.
     pub tokens_per_s: Option<f64>,
     /// Answered requests a second of `duration_s`; null without a duration.
@@ -57,6 +75,27 @@ pub struct Summary {
     pub max_in_flight: u64,
     /// Largest number of requests sent and without a tic.
     pub max_queued: u64,
+    /// Requests in flight over the run, and Little's law.
+    #[serde(default)]
+    pub concurrency: Concurrency,
+    /// The part of the run in which it neither fills up nor drains; null where there is none.
+    #[serde(default)]
+    pub steady: Option<Steady>,
+    /// Requests that kept to the limits a request; null where none were given.
+    #[serde(default)]
+    pub slo: Option<Attainment>,
+    /// Limits of the run.
+    #[serde(default)]
+    pub objectives: Vec<ObjectiveResult>,
+    /// The run in windows of one length, by when requests were due.
+    #[serde(default)]
+    pub windows: Vec<Window>,
+    /// By input length as asked.
+    #[serde(default)]
+    pub by_input_length: Vec<LengthClass>,
+    /// By output length as asked.
+    #[serde(default)]
+    pub by_output_length: Vec<LengthClass>,
     /// Figures by turn; null where no request continues another.
     #[serde(default)]
     pub turns: Option<Turns>,

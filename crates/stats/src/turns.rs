@@ -4,7 +4,6 @@ use serde::{Deserialize, Serialize};
 use tics_record::{Outcome, RequestRecord};
 
 use crate::Distribution;
-use crate::spans::{SortedSpans, Spans};
 
 /// Turns that have a row of their own; the last row has all later ones.
 const ROWS: usize = 4;
@@ -49,8 +48,10 @@ pub struct TurnRow {
 #[derive(Debug, Clone, Default)]
 struct RowSpans {
     n: u64,
-    ttft: Spans,
-    e2e: Spans,
+    /// Nanoseconds.
+    ttft: Vec<u64>,
+    /// Nanoseconds.
+    e2e: Vec<u64>,
     input: u64,
     cached: Option<u64>,
     /// Input tokens of the requests for which the server said how many were cached.
@@ -61,7 +62,8 @@ struct RowSpans {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct TurnSpans {
     rows: [RowSpans; ROWS],
-    held_up: Spans,
+    /// Nanoseconds.
+    held_up: Vec<u64>,
     /// Nanoseconds.
     lateness: Vec<i64>,
     dropped: u64,
@@ -89,7 +91,7 @@ impl TurnSpans {
         for (ours, theirs) in self.rows.iter_mut().zip(other.rows) {
             ours.merge(theirs);
         }
-        self.held_up.append(other.held_up);
+        self.held_up.extend(other.held_up);
         self.lateness.extend(other.lateness);
         self.dropped += other.dropped;
         self.any |= other.any;
@@ -104,7 +106,7 @@ impl TurnSpans {
         let rows = names.into_iter().zip(self.rows).filter(|(_, row)| row.n > 0);
         Some(Turns {
             by_turn: rows.map(|(name, row)| row.finish(name)).collect(),
-            held_up_ms: SortedSpans::union_ms(&[&self.held_up.sorted()]),
+            held_up_ms: milliseconds(self.held_up),
             lateness_us: Distribution::of_sorted(&self.lateness, 1e3),
             dropped: self.dropped,
         })
@@ -129,8 +131,8 @@ impl RowSpans {
 
     fn merge(&mut self, other: RowSpans) {
         self.n += other.n;
-        self.ttft.append(other.ttft);
-        self.e2e.append(other.e2e);
+        self.ttft.extend(other.ttft);
+        self.e2e.extend(other.e2e);
         self.input += other.input;
         self.cached = self.cached.map_or(other.cached, |ours| Some(ours + other.cached.unwrap_or(0)));
         self.cached_of += other.cached_of;
@@ -144,10 +146,15 @@ impl RowSpans {
             input_tokens: self.input,
             cached_tokens: self.cached,
             cached_share: self.cached.filter(|_| self.cached_of > 0).map(share),
-            ttft_ms: SortedSpans::union_ms(&[&self.ttft.sorted()]),
-            e2e_ms: SortedSpans::union_ms(&[&self.e2e.sorted()]),
+            ttft_ms: milliseconds(self.ttft),
+            e2e_ms: milliseconds(self.e2e),
         }
     }
+}
+
+fn milliseconds(mut ns: Vec<u64>) -> Distribution {
+    ns.sort_unstable();
+    Distribution::of_sorted(&ns, 1e6)
 }
 
 #[cfg(test)]

@@ -12,12 +12,14 @@ use tics_trace::{LengthRange, Scale, Spread, parse_scales, parse_share, parse_wi
 
 use crate::calibrate::Rung;
 
+mod asked;
 mod endpoint;
 mod fetch;
 mod prompts;
 mod sessions;
 mod trace;
 
+pub use asked::AskedArgs;
 pub use endpoint::EndpointArgs;
 pub use fetch::FetchArgs;
 pub use prompts::{Cache, Prefixes, PromptArgs, ServedArgs};
@@ -157,6 +159,8 @@ pub struct RunArgs {
     /// Write the journal after the run instead of during it: shows what writing it costs the run
     #[arg(long, hide = true)]
     pub late_journal: bool,
+    #[command(flatten)]
+    pub asked: AskedArgs,
 }
 
 #[derive(Debug, Args)]
@@ -254,6 +258,11 @@ pub struct ReportArgs {
     /// Figures as another tool defines them
     #[arg(long, value_enum, default_value_t = Definitions::Tics)]
     pub definitions: Definitions,
+    /// Long tables, too: over time, and by length
+    #[arg(long)]
+    pub full: bool,
+    #[command(flatten)]
+    pub asked: AskedArgs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

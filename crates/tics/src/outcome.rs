@@ -49,11 +49,16 @@ pub fn status_of(summary: &Summary, policy: Policy) -> u8 {
     };
     if unusable {
         INVALID
-    } else if summary.requests.failed > policy.max_failed {
+    } else if summary.requests.failed > policy.max_failed || missed(summary) {
         MISSED
     } else {
         0
     }
+}
+
+/// Whether an objective was missed.
+pub fn missed(summary: &Summary) -> bool {
+    summary.objectives.iter().any(|objective| !objective.met)
 }
 
 /// A command that failed: one line, and the status.

@@ -6,7 +6,7 @@ use std::sync::mpsc::channel;
 
 use tics_dashboard::Title;
 use tics_record::{
-    Clock, Load, LoadModel, Nanos, PromptSource, RUN_FORMAT, RunDescription, Stamp, TraceSource,
+    Asked, Clock, Load, LoadModel, Nanos, PromptSource, RUN_FORMAT, RunDescription, Stamp, TraceSource,
 };
 use tics_scheduler::{Control, Live, RealClock, Run, RunEnd, RunHandle, RunOptions, Totals};
 use tics_stats::Summary;
@@ -107,6 +107,7 @@ pub fn play(
     let (by_key, obeyed) = (interruption.clone(), obey(&handle));
     let progress = Progress::start(show, args, move || obeyed(by_key.note(INTERRUPTED))).or_status(SERVER)?;
     let mut description = describe(plan, origin, &dir, server, workers, totals);
+    description.asked = args.asked.asked().or_status(USAGE)?;
     let written = Cell::new(Ok(()));
     let end = run.play(feed, |epoch: Stamp| {
         description.load.epoch = epoch;
@@ -240,6 +241,7 @@ fn describe(
         sessions: plan.sessions.clone(),
         prompts: plan.prompts.clone(),
         host: host(workers),
+        asked: Asked::default(),
     }
 }
 

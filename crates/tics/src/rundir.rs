@@ -10,10 +10,11 @@ use std::time::Duration;
 
 use anyhow::Context;
 use tics_record::{
-    Clock, Closing, Header, Host, JournalReader, JournalWriter, Nanos, RUN_FORMAT, RunDescription, Stamp,
+    Asked, Clock, Closing, Header, Host, JournalReader, JournalWriter, Nanos, RUN_FORMAT, RunDescription,
+    Stamp,
 };
 use tics_scheduler::Report;
-use tics_stats::{Summary, summarise};
+use tics_stats::{Summary, Wanted, summarise};
 
 use crate::outcome::{Failed, OrStatus, RUN_DIR, USAGE, failed};
 
@@ -153,9 +154,18 @@ impl RunDir {
 
     /// The summary: a pure function of the directory.
     pub fn summarise(&self) -> Result<(RunDescription, Summary), Failed> {
+        self.summarise_asked(Asked::clone)
+    }
+
+    /// The summary, asked for something else than the run was.
+    pub fn summarise_asked(
+        &self,
+        asked: impl FnOnce(&Asked) -> Asked,
+    ) -> Result<(RunDescription, Summary), Failed> {
         let run = self.read_run()?;
+        let wanted = Wanted::parse(&asked(&run.asked)).or_status(USAGE)?;
         let lines = self.read_journal()?;
-        let summary = summarise(lines, &run)
+        let summary = summarise(lines, &run, &wanted)
             .with_context(|| self.path.join(JOURNAL).display().to_string())
             .or_status(USAGE)?;
         Ok((run, summary))

@@ -18,6 +18,7 @@ use crate::server::Server;
 
 /// Runs the command.
 pub fn run(args: &BenchArgs) -> Result<u8, Failed> {
+    args.run.asked.asked().or_status(USAGE)?;
     let origin = Origin::now();
     let clock: Arc<dyn Clock> = Arc::new(origin.clock);
     let tokenizer = TokenizerChoice::load(&args.maker)?;

@@ -26,6 +26,7 @@ pub fn run(args: &ReplayArgs) -> Result<u8, Failed> {
 
 /// Plays each scale, one run after the other.
 pub fn play_scales(args: &ReplayArgs) -> Result<Vec<Played>, Failed> {
+    args.run.asked.asked().or_status(USAGE)?;
     let origin = Origin::now();
     let clock: Arc<dyn Clock> = Arc::new(origin.clock);
     let scales = &args.scale.0;

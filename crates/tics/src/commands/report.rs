@@ -6,26 +6,34 @@ use std::path::Path;
 
 use anyhow::Context;
 use tics_record::Line;
-use tics_report::{read_minisgl, render, render_minisgl, to_json};
+use tics_report::{read_minisgl, render, render_full, render_minisgl, to_json};
 use tics_stats::definitions::minisgl::{Collector, Figures};
 
 use crate::cli::{Definitions, ReportArgs};
 use crate::commands::trace::print;
-use crate::outcome::{Failed, OrStatus, USAGE};
+use crate::outcome::{Failed, MISSED, OrStatus, USAGE, missed};
 use crate::rundir::RunDir;
 
 /// Runs the command.
 pub fn run(args: &ReportArgs) -> Result<u8, Failed> {
     let exported = args.run.is_file();
+    let mut status = 0;
     let text = if exported || args.definitions == Definitions::Minisgl {
         let figures = if exported { from_export(&args.run)? } else { from_run(&args.run)? };
         if args.json { to_json(&figures).or_status(USAGE)? } else { render_minisgl(&figures) }
     } else {
-        let (run, summary) = RunDir::open(&args.run).summarise()?;
-        if args.json { to_json(&summary).or_status(USAGE)? } else { render(&summary, &run) }
+        let (run, summary) = RunDir::open(&args.run).summarise_asked(|recorded| args.asked.over(recorded))?;
+        status = if missed(&summary) { MISSED } else { 0 };
+        if args.json {
+            to_json(&summary).or_status(USAGE)?
+        } else if args.full {
+            render_full(&summary, &run)
+        } else {
+            render(&summary, &run)
+        }
     };
     print(&text)?;
-    Ok(0)
+    Ok(status)
 }
 
 fn from_export(path: &Path) -> Result<Figures, Failed> {
