@@ -36,15 +36,6 @@ impl Verdict {
     }
 }
 
-/// The verdict on a run that goes on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LiveVerdict {
-    /// So far.
-    pub verdict: Verdict,
-    /// Ids of the checks that did not pass.
-    pub failed: Vec<String>,
-}
-
 /// The first line of `health.jsonl`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HealthHeader {
@@ -384,7 +375,7 @@ pub fn read_health<R: BufRead>(
 
 /// What the server counts itself, scraped from its `/metrics`: a line of `server.jsonl`. Since it began.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-pub struct ServerSample {
+pub struct ServerTotals {
     /// When the page came.
     #[serde(rename = "at_ns")]
     pub at: Stamp,

@@ -27,22 +27,26 @@ mod health;
 mod journal;
 mod live;
 mod outcome;
+mod prompt;
 mod request;
 mod run;
+mod server;
 mod time;
 
 pub use event::{Event, EventClass};
 pub use health::{
-    Canary, HEALTH_FORMAT, HealthError, HealthHeader, HealthSample, HealthWriter, LiveVerdict, MachineTime,
-    Pressure, ServerSample, Sockets, TcpCounters, ThreadSample, Throttling, TimerDelays, Verdict, WallClock,
+    Canary, HEALTH_FORMAT, HealthError, HealthHeader, HealthSample, HealthWriter, MachineTime, Pressure,
+    ServerTotals, Sockets, TcpCounters, ThreadSample, Throttling, TimerDelays, Verdict, WallClock,
     read_health,
 };
 pub use journal::{Closing, Header, JOURNAL_FORMAT, JournalError, JournalReader, JournalWriter, Line, Sent};
 pub use live::{Gauge, LiveHistogram, LivePercentiles, Phase, Progress, Snapshot};
 pub use outcome::{LateCause, Outcome};
+pub use prompt::{BlockHits, ExpectedHits, PromptFacts};
 pub use request::{ConnectionInfo, InputTokens, OutputTokens, ReadDelay, RequestRecord};
 pub use run::{
     Asked, Download, Host, Load, LoadModel, PromptSource, RUN_FORMAT, RunDescription, Sessions, Target,
-    TraceSource,
+    TraceSource, Warmed,
 };
+pub use server::ServerSample;
 pub use time::{Clock, ManualClock, Nanos, Stamp};

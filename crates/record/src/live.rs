@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use crate::{LiveVerdict, Nanos, Outcome, Stamp};
+use crate::{Nanos, Outcome, Stamp};
 
 /// Sub-buckets per power of two: a bucket is at most 1/32 of its value wide.
 const SUB_BITS: u32 = 5;
@@ -168,8 +168,6 @@ pub struct Snapshot {
     pub outcomes: [u64; Outcome::COUNT],
     /// When in-flight requests are given up, while draining.
     pub drain_until: Option<Stamp>,
-    /// The verdict on the measurement so far; none before the first sample of the tester.
-    pub verdict: Option<LiveVerdict>,
 }
 
 impl Snapshot {

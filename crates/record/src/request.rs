@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Event, LateCause, Nanos, Outcome, Stamp};
+use crate::{Event, ExpectedHits, LateCause, Nanos, Outcome, Stamp};
 
 /// How the request's connection came about. Spans are absent where the step was not taken (a reused
 /// connection, a literal address, plain HTTP).
@@ -34,6 +34,13 @@ pub struct InputTokens {
     pub asked: u32,
     /// As the server counted (`usage.prompt_tokens`).
     pub usage: Option<u32>,
+    /// Tokens of the text that was made, without what the server's chat template adds; absent for texts
+    /// that the user gives.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sent: Option<u32>,
+    /// What a prefix cache would find; absent where that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected: Option<ExpectedHits>,
 }
 
 /// Output length in tokens.

@@ -189,6 +189,22 @@ pub struct PromptSource {
     /// Whether they were sent as token ids.
     #[serde(default)]
     pub token_ids: bool,
+    /// What the server may know of the prompts before the run: `cold`, `keep` or `warm`.
+    #[serde(default)]
+    pub cache: Option<String>,
+    /// What was sent before the run so that the server knows it.
+    #[serde(default)]
+    pub warmed: Option<Warmed>,
+}
+
+/// What was sent before a run to warm the server's prefix cache: what two or more of its requests have in
+/// common, each longest such prefix once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Warmed {
+    /// Prefixes sent.
+    pub prefixes: u64,
+    /// Distinct blocks of the trace in them.
+    pub blocks: u64,
 }
 
 /// The machine.

@@ -30,6 +30,7 @@ mod runs;
 mod tables;
 mod text;
 mod turns;
+mod workload;
 
 pub use minisgl::render_minisgl;
 pub use minisgl_file::{Exported, MinisglFileError, MinisglRequest, export_minisgl, read_minisgl};

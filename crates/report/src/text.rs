@@ -35,6 +35,7 @@ fn report(summary: &Summary, run: &RunDescription, full: bool) -> String {
     what_was_run(&mut out, run);
     out.push('\n');
     counts(&mut out, summary, full);
+    crate::workload::cache(&mut out, summary, run);
     out.push('\n');
     latencies(&mut out, summary, full);
     out.push('\n');
@@ -189,6 +190,7 @@ fn counts(out: &mut String, summary: &Summary, full: bool) {
         little(out, summary);
     }
     labelled(out, "Input", &input_tokens(summary));
+    crate::workload::lengths(out, summary);
     labelled(out, "Output", &output_tokens(summary));
     channels(out, &summary.channels);
     let text = format!(

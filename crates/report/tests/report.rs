@@ -54,7 +54,8 @@ fn answered(i: u64) -> RequestRecord {
     record.end = Some(last);
     record.outcome = Outcome::Ok;
     record.status = Some(200);
-    record.input = InputTokens { asked: 100 + i as u32, usage: Some(100 + i as u32) };
+    record.input =
+        InputTokens { asked: 100 + i as u32, usage: Some(100 + i as u32), ..InputTokens::default() };
     record.output = OutputTokens { asked: 4, tics: 4, usage: Some(4) };
     record.read_delay = Some(ReadDelay {
         p50: Nanos::from_micros(9),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tics_record::{Clock, Nanos, RequestRecord, Stamp};
+use tics_record::{Clock, Nanos, PromptFacts, RequestRecord, Stamp};
 
 use crate::live::Tracker;
 use crate::shot::Fire;
@@ -48,6 +48,8 @@ pub struct Planned<J> {
     pub session: Option<String>,
     /// Tokens of its prompt.
     pub input_tokens: u32,
+    /// What is known of its prompt, for its record.
+    pub prompt: PromptFacts,
     /// Tokens asked for.
     pub output_tokens: u32,
     /// Its place in a conversation.

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use proptest::prelude::*;
-use tics_record::ManualClock;
+use tics_record::{ManualClock, PromptFacts};
 
 use super::*;
 use crate::exchange::Turn;
@@ -71,6 +71,7 @@ impl Followers<u64> for Forest {
             row: None,
             session: None,
             input_tokens: 1,
+            prompt: PromptFacts::default(),
             output_tokens: 1,
             turn,
             bytes: self.bytes,

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 
-use tics_record::{Clock, Event, EventClass, Nanos, Outcome, RequestRecord, Stamp};
+use tics_record::{Clock, Event, EventClass, Nanos, Outcome, PromptFacts, RequestRecord, Stamp};
 use tokio::sync::oneshot;
 
 use crate::{
@@ -128,7 +128,18 @@ impl Listed {
         };
         let due = Nanos::from_millis(due);
         let (input_tokens, output_tokens, bytes) = (1, 1, 1 << 16);
-        Planned { index, due, row: None, session: None, input_tokens, output_tokens, turn, bytes, job }
+        Planned {
+            index,
+            due,
+            row: None,
+            session: None,
+            input_tokens,
+            prompt: PromptFacts::default(),
+            output_tokens,
+            turn,
+            bytes,
+            job,
+        }
     }
 }
 

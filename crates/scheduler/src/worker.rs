@@ -140,6 +140,8 @@ impl<E: Exchanger> Task<E> {
         record.row = planned.row;
         record.session = planned.session;
         record.input.asked = planned.input_tokens;
+        record.input.sent = planned.prompt.sent;
+        record.input.expected = planned.prompt.expected;
         record.output.asked = planned.output_tokens;
         record.worker = Some(self.number as u32);
         record.turn = planned.turn.number;

@@ -84,6 +84,7 @@ mod summary;
 mod tokens;
 mod turns;
 mod verdict;
+mod workload;
 
 pub use attained::{Attainment, LimitMet, ObjectiveResult};
 pub use channels::{Channel, Channels};
@@ -100,4 +101,8 @@ pub use summary::{
 pub use turns::{TurnRow, Turns};
 pub use verdict::{
     CHECKS, Check, CheckInfo, CheckOutcome, Evidence, Limits, Validity, Verdict, check_info, judge,
+};
+pub use workload::{
+    CACHE_COUNTERS, CacheComparison, CacheShare, CacheUse, InputLengths, LengthDifference, OddLength,
+    ServerCache,
 };

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use tics_record::{
     Closing, HealthSample, LateCause, Line, LoadModel, Nanos, Outcome, RequestRecord, RunDescription, Sent,
-    ServerSample, Stamp,
+    ServerTotals, Stamp,
 };
 
 use crate::channels::Channels;
@@ -15,6 +15,7 @@ use crate::peaks::{Flight, lateness_beyond_place, max_overlap};
 use crate::rows::Rows;
 use crate::tokens::TokenSums;
 use crate::turns::TurnSpans;
+use crate::workload::Workload;
 use crate::{
     Distribution, Evidence, Example, Limits, Populations, Quantile, Requests, SharedReads, Summary, Validity,
     Verdict, Wanted, judge, quantile,
@@ -41,7 +42,7 @@ pub struct Samples {
     /// Of the tester (`health.jsonl`), in order.
     pub health: Vec<HealthSample>,
     /// Of the server (`server.jsonl`).
-    pub server: Vec<ServerSample>,
+    pub server: Vec<ServerTotals>,
 }
 
 /// Summarises the lines of a journal: what ends a run and what `tics report` does, by one function.
@@ -91,6 +92,7 @@ pub struct Summariser {
     shared_tics: u64,
     tokens: TokenSums,
     turns: TurnSpans,
+    workload: Workload,
     flights: Vec<Flight>,
     broken_stamps: u64,
     examples: BTreeMap<Outcome, Example>,
@@ -193,6 +195,7 @@ impl Summariser {
         self.channels.add(record);
         self.shared_tics += record.tics().filter(|e| e.shared).count() as u64;
         self.tokens.add(record);
+        self.workload.add(record);
     }
 
     fn example(&mut self, record: &RequestRecord) {
@@ -234,6 +237,7 @@ impl Summariser {
         self.shared_tics += other.shared_tics;
         self.tokens.merge(&other.tokens);
         self.turns.merge(other.turns);
+        self.workload.merge(other.workload);
         self.flights.append(&mut other.flights);
         self.broken_stamps += other.broken_stamps;
         for example in other.examples.into_values() {
@@ -381,6 +385,7 @@ impl Summariser {
         let mut read_delay_us = Distribution::of_sorted(&self.read_delay_p99, 1e3);
         read_delay_us.max = read_delay_us.max.map(|_| self.read_delay_max.as_micros_f64());
         let tics = output_tokens.tics;
+        let (input_lengths, cache) = self.workload.finish();
         Summary {
             requests,
             outcomes: Outcome::ALL.into_iter().map(|o| (o, self.outcomes[o as usize])).collect(),
@@ -408,6 +413,8 @@ impl Summariser {
                 share: (tics > 0).then(|| self.shared_tics as f64 / tics as f64),
             },
             input_tokens: self.tokens.input,
+            input_lengths,
+            cache,
             tokens_per_s: whole.tokens_per_s,
             output_tokens,
             channels: self.channels,

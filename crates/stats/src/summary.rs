@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use tics_record::{LateCause, Outcome};
 
 use crate::{
-    Attainment, Channels, Concurrency, Distribution, LengthClass, ObjectiveResult, Steady, Turns, Validity,
-    Window,
+    Attainment, CacheUse, Channels, Concurrency, Distribution, InputLengths, LengthClass, ObjectiveResult,
+    Steady, Turns, Validity, Window,
 };
 
 /// The figures of one run. Formulas and populations are in the crate's documentation.
@@ -62,6 +62,12 @@ pub struct Summary {
     pub shared_reads: SharedReads,
     /// Input tokens of answered requests.
     pub input_tokens: InputTokens,
+    /// How long prompts were, as asked, sent and counted by the server.
+    #[serde(default)]
+    pub input_lengths: InputLengths,
+    /// What a prefix cache was expected to find, and what the server's found.
+    #[serde(default)]
+    pub cache: CacheUse,
     /// Output tokens of answered requests.
     pub output_tokens: OutputTokens,
     /// Tics and tokens of answered requests by channel.

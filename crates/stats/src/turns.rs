@@ -174,7 +174,7 @@ mod tests {
         record.sent = Some(ms(101));
         record.events = vec![Event::new(ms(101 + ttft_ms), EventClass::Content)];
         record.outcome = Outcome::Ok;
-        record.input = InputTokens { asked: 10, usage: cached.map(|_| 8) };
+        record.input = InputTokens { asked: 10, usage: cached.map(|_| 8), ..InputTokens::default() };
         record.cached_tokens = cached;
         if turn > 1 {
             record.parent = Some(0);

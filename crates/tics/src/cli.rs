@@ -18,6 +18,7 @@ mod fetch;
 mod prompts;
 mod sessions;
 mod trace;
+mod validity;
 
 pub use asked::AskedArgs;
 pub use endpoint::EndpointArgs;
@@ -25,6 +26,7 @@ pub use fetch::FetchArgs;
 pub use prompts::{Cache, Prefixes, PromptArgs, ServedArgs};
 pub use sessions::{History, SessionArgs, SessionMode};
 pub use trace::{ConvertArgs, FormatArgs, OutputArgs, SynthArgs, TraceArgs, TraceCommand, TraceInputArgs};
+pub use validity::ValidityArgs;
 
 /// A load tester for LLM inference servers that keeps time and proves its own numbers.
 #[derive(Debug, Parser)]
@@ -159,6 +161,8 @@ pub struct RunArgs {
     /// Write the journal after the run instead of during it: shows what writing it costs the run
     #[arg(long, hide = true)]
     pub late_journal: bool,
+    #[command(flatten)]
+    pub validity: ValidityArgs,
     #[command(flatten)]
     pub asked: AskedArgs,
 }

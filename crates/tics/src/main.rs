@@ -3,6 +3,7 @@
 mod calibrate;
 mod cli;
 mod commands;
+mod counters;
 mod cpu;
 mod fetch;
 mod http;
@@ -17,6 +18,7 @@ mod sessions;
 mod signals;
 mod simulated;
 mod terminal;
+mod warm;
 
 use std::process::ExitCode;
 

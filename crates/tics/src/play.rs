@@ -12,6 +12,7 @@ use tics_scheduler::{Control, Live, RealClock, Run, RunEnd, RunHandle, RunOption
 use tics_stats::Summary;
 
 use crate::cli::RunArgs;
+use crate::counters::Counters;
 use crate::cpu;
 use crate::http::HttpFactory;
 use crate::outcome::{Failed, INTERNAL, INTERRUPTED, OrStatus, Policy, SERVER, USAGE, failed, status_of};
@@ -84,6 +85,7 @@ pub fn play(
     let (_, start) = wall_time(origin.unix_ns + clock.now().as_nanos());
     let dir = RunDir::create(args.run_dir.as_deref(), &start, &plan.name)?;
     let feed = make_feed(&dir.name)?;
+    let counters = Counters::before(server, &clock, args)?;
     let totals = feed.schedule.totals();
     let workers = worker_count(args);
     let live = Arc::new(Live::new(live_totals(totals), workers));
@@ -106,7 +108,7 @@ pub fn play(
     let show = Show { live, clock, title: title(plan, &dir, server), span: open_span(plan, totals) };
     let (by_key, obeyed) = (interruption.clone(), obey(&handle));
     let progress = Progress::start(show, args, move || obeyed(by_key.note(INTERRUPTED))).or_status(SERVER)?;
-    let mut description = describe(plan, origin, &dir, server, workers, totals);
+    let mut description = describe(plan, origin, &dir, server, workers, totals, args);
     description.asked = args.asked.asked().or_status(USAGE)?;
     let written = Cell::new(Ok(()));
     let end = run.play(feed, |epoch: Stamp| {
@@ -127,6 +129,7 @@ pub fn play(
     journal.close(&closing(&end))?;
     // A journal that is written afterwards is not part of the run.
     let cpu_after = if args.late_journal { cpu_of_run } else { cpu::of_process() };
+    counters.after(&dir)?;
     let mut played = conclude(dir, args, &end, interruption.status())?;
     played.cpu = cpu_after.saturating_minus(cpu_before);
     if !screen_ok {
@@ -214,6 +217,7 @@ fn describe(
     server: &Server,
     workers: usize,
     totals: tics_trace::Totals,
+    args: &RunArgs,
 ) -> RunDescription {
     let (started, _) = wall_time(origin.unix_ns);
     RunDescription {
@@ -242,6 +246,7 @@ fn describe(
         prompts: plan.prompts.clone(),
         host: host(workers),
         asked: Asked::default(),
+        checks: args.validity.changed(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! From the schedule to requests that are ready to be armed: prompts, then bodies.
 
+mod expected;
 mod prefixes;
 mod served;
 
@@ -7,14 +8,16 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tics_client::{BodyTemplate, Content, Exchange};
-use tics_prompt::{HubCache, Mode, PromptError, PromptMaker, Tokenizer};
+use tics_prompt::{Blocks, HubCache, Mode, PromptError, PromptMaker, Tokenizer};
 use tics_record::{Nanos, PromptSource};
 use tics_scheduler::{Followers, Planned, Turn};
-use tics_trace::{Row, Schedule, TokenCounter};
+use tics_trace::{Row, Schedule, TokenCounter, UnboundedCache};
 
 use crate::cli::PromptArgs;
 use crate::outcome::{Failed, OrStatus, USAGE, failed};
 use crate::sessions::{Answers, FeedTurns, Sessions};
+
+use self::expected::Expectations;
 
 pub use prefixes::follow;
 pub use served::{Salts, foreign_ids, too_short};
@@ -82,6 +85,8 @@ impl TokenizerChoice {
             salt: recipe.map(|recipe| recipe.maker.salt()).filter(|salt| *salt != 0),
             template_tokens: recipe.and_then(|recipe| recipe.template_tokens),
             token_ids: recipe.is_some_and(|recipe| recipe.token_ids),
+            cache: None,
+            warmed: None,
         }
     }
 }
@@ -126,7 +131,11 @@ impl Recipe {
         let Some(blocks) = prefixes::blocks(row).filter(|_| self.prefixes) else {
             return self.unrelated(index, n_tokens);
         };
-        // How the blocks fit their lengths was said before the run.
+        self.of_blocks(blocks, n_tokens)
+    }
+
+    /// The prompt that `blocks` describe, of `n_tokens`. How they fit their lengths was said before the run.
+    pub fn of_blocks(&self, blocks: Blocks<'_>, n_tokens: u32) -> Result<Prompt, PromptError> {
         if self.token_ids {
             let mut ids = Vec::new();
             self.maker.make_block_ids_into(&mut ids, blocks, n_tokens);
@@ -153,6 +162,13 @@ impl From<Arc<PromptMaker>> for Recipe {
     }
 }
 
+/// The blocks that the prompt of `row` is made of, and the tokens that they may fill; none where it is made
+/// of no blocks.
+pub fn prefix_of<'a>(recipe: &Recipe, row: &'a Row) -> Option<(Blocks<'a>, u32)> {
+    let blocks = prefixes::blocks(row).filter(|_| recipe.prefixes)?;
+    Some((blocks, served::content_length(row.input_length, recipe.template_tokens.unwrap_or_default())))
+}
+
 /// Whether a request brings the text that it sends.
 pub fn has_own_text(row: &Row) -> bool {
     row.payload.is_some() || row.messages.is_some() || row.prompt.is_some()
@@ -163,6 +179,7 @@ pub fn has_own_text(row: &Row) -> bool {
 pub struct Bodies {
     recipe: Recipe,
     template: Arc<BodyTemplate>,
+    expected: Expectations,
     /// Name of the run, for `X-Request-Id`.
     run: String,
     path: Arc<str>,
@@ -212,6 +229,7 @@ impl Bodies {
             row: (row.line > 0).then_some(row.line),
             session: row.session.clone(),
             input_tokens: row.input_length,
+            prompt: self.expected.of(&self.recipe, row),
             output_tokens: row.output_length,
             turn,
             bytes: body.len() + 512,
@@ -237,7 +255,8 @@ impl Feed {
     ) -> Self {
         let recipe = recipe.into();
         let path = Arc::from(template.endpoint().path());
-        let bodies = Bodies { recipe, template, run: run.to_owned(), path };
+        let expected = Expectations::default();
+        let bodies = Bodies { recipe, template, expected, run: run.to_owned(), path };
         Feed { schedule, bodies, turns: FeedTurns::None }
     }
 
@@ -245,6 +264,12 @@ impl Feed {
     #[must_use]
     pub fn with_sessions(self, sessions: &Sessions) -> Self {
         Feed { turns: sessions.feed(), ..self }
+    }
+
+    /// Requests to a server whose prefix cache holds `chains` before the first of them.
+    #[must_use]
+    pub fn warmed(self, chains: UnboundedCache) -> Self {
+        Feed { bodies: Bodies { expected: Expectations::warmed(chains), ..self.bodies }, ..self }
     }
 
     /// What makes the requests that wait for others, if any do; this feed leaves them out.

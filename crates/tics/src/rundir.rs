@@ -1,7 +1,7 @@
 //! The run directory: made, written while the run goes on, read back.
 
 use std::fs::File;
-use std::io::{self, BufReader, BufWriter};
+use std::io::{self, BufRead, BufReader, BufWriter};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -11,16 +11,18 @@ use std::time::Duration;
 use anyhow::Context;
 use tics_record::{
     Asked, Clock, Closing, Header, Host, JournalReader, JournalWriter, Nanos, RUN_FORMAT, RunDescription,
-    Stamp,
+    ServerSample, Stamp,
 };
 use tics_scheduler::Report;
-use tics_stats::{Summary, Wanted, summarise};
+use tics_stats::{ServerCache, Summary, Wanted, summarise};
 
 use crate::outcome::{Failed, OrStatus, RUN_DIR, USAGE, failed};
 
 const RUN: &str = "run.json";
 const JOURNAL: &str = "requests.jsonl";
 const SUMMARY: &str = "summary.json";
+/// What the server says of itself.
+const SERVER: &str = "server.jsonl";
 
 /// The journal is flushed at least this often: what a kill can lose.
 const FLUSH_EVERY: Nanos = Nanos::from_millis(500);
@@ -85,6 +87,32 @@ impl RunDir {
     pub fn write_summary(&self, summary: &Summary) -> Result<(), Failed> {
         let json = tics_report::to_json(summary).or_status(RUN_DIR)?;
         self.write(SUMMARY, &json)
+    }
+
+    /// Writes what the server said of itself, in the order of time.
+    pub fn write_server(&self, samples: &[ServerSample]) -> Result<(), Failed> {
+        let lines = samples.iter().map(|sample| serde_json::to_string(sample).map(|line| line + "\n"));
+        self.write(SERVER, &lines.collect::<Result<String, _>>().or_status(RUN_DIR)?)
+    }
+
+    /// What the server's cache found by its own counters, from the first to the last time that they were
+    /// read; none where it has none.
+    fn server_cache(&self) -> Result<Option<ServerCache>, Failed> {
+        let path = self.path.join(SERVER);
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(failed(USAGE, format!("{}: cannot be read: {error}", path.display()))),
+        };
+        let mut ends: Option<(ServerSample, ServerSample)> = None;
+        for line in BufReader::new(file).lines() {
+            let line = line.with_context(|| path.display().to_string()).or_status(USAGE)?;
+            // The last line of a run that was killed may be torn; other lines are no samples.
+            let Ok(sample) = serde_json::from_str::<ServerSample>(&line) else { continue };
+            let first = ends.take().map_or_else(|| sample.clone(), |(first, _)| first);
+            ends = Some((first, sample));
+        }
+        Ok(ends.and_then(|(first, last)| ServerCache::between(&first, &last)))
     }
 
     fn write(&self, file: &str, text: &str) -> Result<(), Failed> {
@@ -165,9 +193,10 @@ impl RunDir {
         let run = self.read_run()?;
         let wanted = Wanted::parse(&asked(&run.asked)).or_status(USAGE)?;
         let lines = self.read_journal()?;
-        let summary = summarise(lines, &run, &wanted)
+        let mut summary = summarise(lines, &run, &wanted)
             .with_context(|| self.path.join(JOURNAL).display().to_string())
             .or_status(USAGE)?;
+        summary.cache.server = self.server_cache()?;
         Ok((run, summary))
     }
 }

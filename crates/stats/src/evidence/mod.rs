@@ -10,7 +10,7 @@ pub use health::{HealthDigest, Named};
 pub use lengths::{Lengths, Little};
 pub use reads::Reads;
 pub use server::{Compared, ServerCounts, Worst};
-use tics_record::{HealthSample, RequestRecord, ServerSample};
+use tics_record::{HealthSample, RequestRecord, ServerTotals};
 pub use timing::{Dependence, Lumps, Timing, Trend, WindowOff};
 pub(crate) use timing::{timing, trend};
 
@@ -22,7 +22,7 @@ pub(crate) struct Observed {
     pub(crate) reads: Reads,
     pub(crate) lengths: Lengths,
     pub(crate) health: Option<HealthDigest>,
-    server: Vec<ServerSample>,
+    server: Vec<ServerTotals>,
 }
 
 impl Observed {
@@ -36,7 +36,7 @@ impl Observed {
         self.health.get_or_insert_default().add(sample);
     }
 
-    pub(crate) fn server(&mut self, sample: &ServerSample) {
+    pub(crate) fn server(&mut self, sample: &ServerTotals) {
         self.server.push(sample.clone());
     }
 

@@ -1,6 +1,6 @@
 //! The server's own counters beside those of the records.
 
-use tics_record::ServerSample;
+use tics_record::ServerTotals;
 
 use super::Lengths;
 
@@ -50,8 +50,8 @@ pub struct Worst {
 impl ServerCounts {
     /// None where the server was scraped once only, began anew in between, or has no counter known here.
     pub(crate) fn between(
-        first: &ServerSample,
-        last: &ServerSample,
+        first: &ServerTotals,
+        last: &ServerTotals,
         lengths: &Lengths,
         sent: u64,
         answered: u64,
@@ -59,7 +59,7 @@ impl ServerCounts {
         if first.at == last.at {
             return None;
         }
-        let grown = |of: fn(&ServerSample) -> Option<f64>| Some(of(last)? - of(first)?).filter(|d| *d >= 0.0);
+        let grown = |of: fn(&ServerTotals) -> Option<f64>| Some(of(last)? - of(first)?).filter(|d| *d >= 0.0);
         let all_counted = |n: u64| n == answered && answered > 0;
         let mut compared = Vec::new();
         let mut add = |what, theirs: Option<f64>, range: Option<(u64, u64)>| {
@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     fn counts(requests: f64, generated: f64) -> Option<ServerCounts> {
-        let sample = |at, requests, generated| ServerSample {
+        let sample = |at, requests, generated| ServerTotals {
             at: Stamp::from_nanos(at),
             server: "vllm".into(),
             requests: Some(requests),

@@ -42,6 +42,19 @@ pub enum Cache {
     Cold,
     /// What earlier runs with this seed left in its cache
     Keep,
+    /// What two or more of its requests have in common: sent once before the run, unmeasured
+    Warm,
+}
+
+impl Cache {
+    /// In `run.json`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Cache::Cold => "cold",
+            Cache::Keep => "keep",
+            Cache::Warm => "warm",
+        }
+    }
 }
 
 /// What becomes of the prefixes that a trace's `hash_ids` describe.

@@ -3,14 +3,14 @@
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
-use tics_record::{Clock, LoadModel, TraceSource};
+use tics_record::{Clock, LoadModel, PromptSource, TraceSource};
 use tics_trace::{Format, OpenOptions, Schedule, Selection, Trace};
 
-use crate::cli::{BenchArgs, FetchArgs};
+use crate::cli::{BenchArgs, Cache, FetchArgs};
 use crate::commands::probe::prepare;
 use crate::commands::replay::finish;
 use crate::fetch::open_trace;
-use crate::outcome::{Failed, OrStatus, USAGE};
+use crate::outcome::{Failed, OrStatus, USAGE, failed};
 use crate::play::{Origin, Plan, play};
 use crate::progress::say;
 use crate::prompts::{Feed, Recipe, Salts, TokenizerChoice, foreign_ids, too_short};
@@ -22,6 +22,12 @@ pub fn run(args: &BenchArgs) -> Result<u8, Failed> {
     let origin = Origin::now();
     let clock: Arc<dyn Clock> = Arc::new(origin.clock);
     let tokenizer = TokenizerChoice::load(&args.maker)?;
+    if args.served.cache == Cache::Warm {
+        return Err(failed(
+            USAGE,
+            "--cache warm: no two prompts of a bench share blocks to warm the cache with; use --cache cold or keep",
+        ));
+    }
     let salt = Salts::new(&args.served, origin.unix_ns)?.of_run(0);
     let given = given_prompts(args, &tokenizer)?;
     let maker = Arc::new(tokenizer.maker(&args.maker)?);
@@ -52,7 +58,10 @@ pub fn run(args: &BenchArgs) -> Result<u8, Failed> {
         limit: args.requests.filter(|_| given.is_some()),
         trace: source,
         sessions: None,
-        prompts: tokenizer.describe(&args.maker, Some(&recipe).filter(|_| given.is_none())),
+        prompts: PromptSource {
+            cache: given.is_none().then(|| args.served.cache.name().to_owned()),
+            ..tokenizer.describe(&args.maker, Some(&recipe).filter(|_| given.is_none()))
+        },
     };
     let feed = |run: &str| {
         let schedule = schedule(args, given.as_ref())?;

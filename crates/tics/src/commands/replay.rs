@@ -8,7 +8,7 @@ use tics_client::Endpoint;
 use tics_record::{Clock, LoadModel, PromptSource};
 use tics_trace::{Format, OpenOptions, Scale, Selection, ServeGen, Trace};
 
-use crate::cli::{ReplayArgs, RunArgs};
+use crate::cli::{Cache, ReplayArgs, RunArgs};
 use crate::commands::probe::prepare;
 use crate::commands::trace::{open_options, print};
 use crate::fetch::open_trace;
@@ -18,6 +18,7 @@ use crate::progress::say;
 use crate::prompts::{Feed, Recipe, Salts, TokenizerChoice, follow, foreign_ids, too_short};
 use crate::server::Server;
 use crate::sessions::Sessions;
+use crate::warm::Warming;
 
 /// Runs the command: one run a scale, one table at the end.
 pub fn run(args: &ReplayArgs) -> Result<u8, Failed> {
@@ -76,6 +77,9 @@ pub fn play_scales(args: &ReplayArgs) -> Result<Vec<Played>, Failed> {
     }
     let (maker, prefixes) = follow(maker, &trace, args.prefixes, &args.prompts, token_ids, args.run.quiet)?;
     let recipe = Recipe { maker: Arc::new(maker), prefixes, template_tokens: None, token_ids };
+    if args.served.cache == Cache::Warm {
+        Warming::possible(&recipe)?;
+    }
     let mut recipe = recipe.salted(salts.of_run(0));
     let given = brings_all_texts(&trace);
     let server = Server::find(&args.target, &clock)?;
@@ -88,15 +92,30 @@ pub fn play_scales(args: &ReplayArgs) -> Result<Vec<Played>, Failed> {
             say(format_args!("{}: {text}", trace.path()));
         }
     }
+    // Whatever the scale, requests share the same prefixes.
+    let warming = match args.served.cache {
+        Cache::Warm => {
+            let schedule = trace.schedule(&selection(scales[0])).or_status(USAGE)?;
+            Some(Warming::find(schedule, &recipe)?)
+        }
+        Cache::Cold | Cache::Keep => None,
+    };
     let mut played = Vec::new();
     for (number, (scale, sessions)) in scales.iter().zip(sessions).enumerate() {
         let recipe = recipe.salted(salts.of_run(number));
-        let prompts = tokenizer.describe(&args.prompts, Some(&recipe).filter(|_| !given));
+        let prompts = PromptSource {
+            cache: (!given).then(|| args.served.cache.name().to_owned()),
+            warmed: warming.as_ref().map(Warming::describe),
+            ..tokenizer.describe(&args.prompts, Some(&recipe).filter(|_| !given))
+        };
         let plan = plan(args, &trace, *scale, scales.len() > 1, (prompts, &sessions));
         let feed = |run: &str| {
-            let schedule = trace.schedule(&selection(*scale)).or_status(USAGE)?;
-            let feed = Feed::new(schedule, recipe.clone(), Arc::clone(&server.template), run);
-            Ok(feed.with_sessions(&sessions))
+            let schedule = || trace.schedule(&selection(*scale)).or_status(USAGE);
+            let feed = Feed::new(schedule()?, recipe.clone(), Arc::clone(&server.template), run);
+            let feed = feed.with_sessions(&sessions);
+            let Some(warming) = &warming else { return Ok(feed) };
+            warming.send(schedule()?, &recipe, &server, &clock, &args.run)?;
+            Ok(feed.warmed(warming.cache()))
         };
         let one = play(&plan, &args.run, origin, &server, &feed)?;
         let interrupted = one.interrupted;

@@ -28,8 +28,10 @@ impl Salts {
                 "--salt makes text of a run's own, which --cache keep is to avoid; leave out one",
             )),
             (Cache::Keep, None) => Ok(Salts(None)),
-            (Cache::Cold, Some(salt)) => Ok(Salts(Some(salt))),
-            (Cache::Cold, None) => Ok(Salts(Some((mix(unix_ns) >> (u64::BITS - SALT_BITS)).max(1)))),
+            (Cache::Cold | Cache::Warm, Some(salt)) => Ok(Salts(Some(salt))),
+            (Cache::Cold | Cache::Warm, None) => {
+                Ok(Salts(Some((mix(unix_ns) >> (u64::BITS - SALT_BITS)).max(1))))
+            }
         }
     }
 
