@@ -49,6 +49,8 @@ struct Rig {
     peer: TcpStream,
     exchange: Exchange,
     events: Vec<String>,
+    /// What the peer reads the request into: made once, as making it would be counted.
+    buffer: Cell<Vec<u8>>,
 }
 
 fn data(token: usize) -> String {
@@ -81,8 +83,9 @@ impl Rig {
         let mut events = vec![head.to_owned()];
         events.extend((0..TOKENS).map(|token| chunk(&data(token))));
         events.push(chunk("data: [DONE]\n\n") + "0\r\n\r\n");
+        let buffer = Cell::new(vec![0; 1 << 16]);
         let peer = {
-            let (client, exchange, events) = (&client, &exchange, &events);
+            let (client, exchange, events, buffer) = (&client, &exchange, &events, &buffer);
             runtime.block_on(async move {
                 let peer = Cell::new(None);
                 let accept = || {
@@ -91,12 +94,12 @@ impl Rig {
                     peer.set(Some(stream.try_clone().expect("a descriptor")));
                     stream
                 };
-                stream(client, exchange, events, accept).await;
+                stream(client, exchange, events, buffer, accept).await;
                 peer.into_inner()
             })
         };
         let peer = peer.expect("the exchange was armed");
-        Rig { runtime, client, peer, exchange, events }
+        Rig { runtime, client, peer, exchange, events, buffer }
     }
 }
 
@@ -114,6 +117,7 @@ async fn stream(
     client: &Client,
     exchange: &Exchange,
     events: &[String],
+    buffer: &Cell<Vec<u8>>,
     peer: impl FnOnce() -> TcpStream,
 ) -> usize {
     let mut record = RequestRecord::not_sent(0, Stamp::ORIGIN);
@@ -127,9 +131,10 @@ async fn stream(
     until(future.as_mut(), &fired).await;
     let mut peer = peer();
     // Head and body went out in one `send`, so one read has them.
-    let mut buffer = vec![0; 1 << 16];
-    let n = peer.read(&mut buffer).expect("the request");
-    assert!(n > exchange.body.len() && n < buffer.len());
+    let mut request = buffer.take();
+    let n = peer.read(&mut request).expect("the request");
+    assert!(n > exchange.body.len() && n < request.len());
+    buffer.set(request);
     let over = Cell::new(false);
     for event in events {
         peer.write_all(event.as_bytes()).expect("loopback");
@@ -164,7 +169,7 @@ fn arm_once(rig: &Rig) {
 
 fn exchange_once(rig: &Rig) -> usize {
     let peer = rig.peer.try_clone().expect("a descriptor");
-    rig.runtime.block_on(stream(&rig.client, &rig.exchange, &rig.events, || peer))
+    rig.runtime.block_on(stream(&rig.client, &rig.exchange, &rig.events, &rig.buffer, || peer))
 }
 
 fn recorded() -> Vec<String> {

@@ -12,6 +12,7 @@ use std::io::{self, ErrorKind, IoSliceMut};
 use std::os::fd::{AsRawFd, RawFd};
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 
@@ -31,6 +32,9 @@ use crate::offset::RealtimeOffset;
 pub(crate) struct Wire {
     stream: TcpStream,
     out: Mutex<Outbound>,
+    /// Nothing is held back or left to send, so `out` need not be locked to find that out. Only the
+    /// connection's own thread reads and writes it.
+    idle: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -67,6 +71,7 @@ impl Wire {
     pub(crate) fn withhold(&self) {
         let mut out = self.out();
         *out = Outbound { withheld: true, generation: out.generation + 1, ..Outbound::default() };
+        self.idle.store(false, Ordering::Relaxed);
     }
 
     /// Whether a whole request is waiting for its trigger.
@@ -263,7 +268,7 @@ impl Io {
             sockopt::Timestamping,
             &(TimestampingFlag::SOF_TIMESTAMPING_RX_SOFTWARE | TimestampingFlag::SOF_TIMESTAMPING_SOFTWARE),
         );
-        let wire = Arc::new(Wire { stream, out: Mutex::default() });
+        let wire = Arc::new(Wire { stream, out: Mutex::default(), idle: AtomicBool::new(false) });
         Io { wire, reads: Rc::default(), shared }
     }
 
@@ -355,6 +360,7 @@ impl Io {
             out.bytes = Vec::new();
             out.taken = 0;
         }
+        wire.idle.store(true, Ordering::Relaxed);
         Poll::Ready(Ok(()))
     }
 }
@@ -402,6 +408,10 @@ impl hyper::rt::Write for Io {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // hyper flushes twice an event.
+        if self.wire.idle.load(Ordering::Relaxed) {
+            return Poll::Ready(Ok(()));
+        }
         {
             let mut out = self.wire.out();
             if out.withheld && !out.bytes.is_empty() {
