@@ -50,7 +50,7 @@ const fn part(name: &'static str, kind: Kind, args: &'static str, seconds: u32) 
     Part { name, kind, args, seconds }
 }
 
-const PARTS: [Part; 11] = [
+const PARTS: [Part; 13] = [
     part("100/s", Kind::Pairs, "--floor --rung 100/s", 20),
     part("1000/s", Kind::Pairs, "--floor --rung 1000/s", 10),
     part("burst", Kind::Pairs, "--floor --rung burst", 1),
@@ -59,6 +59,8 @@ const PARTS: [Part; 11] = [
     part("flood", Kind::Pairs, "--rung flood --rung flood-small", 1),
     part("memory", Kind::Once, "--rung memory", 1),
     part("million", Kind::Once, "--rung million", 1),
+    part("rows", Kind::Once, "--rung rows", 1),
+    part("index", Kind::Criterion, "bench --locked -p tics-trace --bench index -- index", 0),
     part("dashboard", Kind::Terminal, "--dashboard --against no-dashboard --rung 500x50", 5),
     part("journal", Kind::Pairs, "--against late-journal --rung 500x50", 5),
     part(

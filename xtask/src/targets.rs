@@ -123,8 +123,9 @@ pub(crate) fn rows(part: &str, found: &Value) -> Vec<Row> {
         "flood" => found["floods"].as_array().into_iter().flatten().flat_map(flood).collect(),
         "memory" => memory(&found["memory"]),
         "million" => million(&found["million"]),
+        "rows" => many_rows(&found["rows"]),
         "dashboard" | "journal" => equivalence(part, rung),
-        "criterion" => criterion(found),
+        "criterion" | "index" => criterion(found),
         _ => Vec::new(),
     }
 }
@@ -214,6 +215,22 @@ fn million(million: &Value) -> Vec<Row> {
     ]
 }
 
+fn many_rows(rows: &Value) -> Vec<Row> {
+    vec![
+        single(
+            "a trace of 1,000,000 rows replayed: most resident memory",
+            &rows["whole_mb"],
+            " MB",
+            Target::AtMost(300.0),
+        ),
+        single("the same / a trace of 100,000 rows", &rows["ratio"], "", Target::AtMost(1.2)),
+        single("the same, without the report", &rows["sending_mb"], " MB", Target::Reported),
+        single("the same: tokens of a prompt, mean", &rows["mean_tokens"], "", Target::Reported),
+        single("the same: most in flight", &rows["max_in_flight"], "", Target::Reported),
+        holds("a trace of 1,000,000 rows: all answered", all_answered(rows)),
+    ]
+}
+
 fn equivalence(part: &str, rung: &Value) -> Vec<Row> {
     let ratios = &rung["ratios"];
     vec![
@@ -285,6 +302,7 @@ fn criterion(found: &Value) -> Vec<Row> {
             let name = bench["name"].as_str().unwrap_or_default();
             let target = match name {
                 "sse/feed" => Target::AtLeast(1_000.0),
+                "index/mooncake, mean 2,000 tokens" => Target::AtLeast(0.8),
                 _ => Target::Reported,
             };
             let unit = format!(" {}", bench["unit"].as_str().unwrap_or_default());
@@ -324,9 +342,18 @@ mod tests {
 
     #[test]
     fn a_part_that_found_nothing_meets_nothing() {
-        for part in
-            ["100/s", "1000/s", "burst", "500x50", "1000x100", "memory", "million", "dashboard", "journal"]
-        {
+        for part in [
+            "100/s",
+            "1000/s",
+            "burst",
+            "500x50",
+            "1000x100",
+            "memory",
+            "million",
+            "rows",
+            "dashboard",
+            "journal",
+        ] {
             let rows = rows(part, &json!({}));
             assert!(!rows.is_empty() && rows.iter().all(|row| row.met != Some(true)), "{part}: {rows:?}");
         }

@@ -373,8 +373,8 @@ pub struct SimArgs {
 
 #[derive(Debug, Args)]
 pub struct CalibrateArgs {
-    /// Only this rung: STREAMSxTOKENS/S (500x50), ARRIVALS/s (100/s), burst, flood, flood-small, memory or
-    /// million; may be repeated. The ladder unless given
+    /// Only this rung: STREAMSxTOKENS/S (500x50), ARRIVALS/s (100/s), burst, flood, flood-small, memory,
+    /// million or rows; may be repeated. The ladder unless given
     #[arg(long, value_name = "NAME")]
     pub rung: Vec<Rung>,
     /// Length of each rung's load

@@ -3,8 +3,9 @@
 //! `cargo bench -p tics-trace`. Aim: 800,000 Mooncake rows a second on one core.
 
 use std::fmt::Write as _;
+use std::fs::File;
 use std::hint::black_box;
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Write as _};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use rand_chacha::ChaCha8Rng;
@@ -13,6 +14,16 @@ use tempfile::NamedTempFile;
 use tics_trace::{Format, OpenOptions, Selection, Trace};
 
 const ROWS: u64 = 1_000_000;
+
+/// A row as somebody in a hurry would read it.
+#[derive(serde::Deserialize)]
+#[allow(dead_code, reason = "read and thrown away")]
+struct PlainRow {
+    timestamp: u64,
+    input_length: u32,
+    output_length: u32,
+    hash_ids: Vec<u64>,
+}
 
 /// A file of [`ROWS`] rows in the spelling of the published traces, inputs uniform up to twice `mean`.
 fn mooncake(mean: u64) -> NamedTempFile {
@@ -78,6 +89,17 @@ fn index(criterion: &mut Criterion) {
             });
         });
     }
+    // What the same file costs without validation, hash and order.
+    let path = files[0].2.path();
+    group.bench_function("plain serde_json, mooncake, mean 2,000 tokens", |bencher| {
+        bencher.iter(|| {
+            let lines = BufReader::new(File::open(path).expect("a file")).lines();
+            let rows =
+                lines.map(|line| serde_json::from_str::<PlainRow>(&line.expect("a line")).expect("a row"));
+            let blocks: usize = rows.map(|row| black_box(row).hash_ids.len()).sum();
+            assert!(blocks > 0);
+        });
+    });
     group.finish();
 
     let mut group = criterion.benchmark_group("schedule");

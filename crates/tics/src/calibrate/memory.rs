@@ -4,11 +4,18 @@ use serde::{Deserialize, Serialize};
 
 use super::bench::Bench;
 use super::child::{Sample, Watched, watch};
-use super::rungs::{Arrival, write_trace_file};
+use super::rungs::{Arrival, Draw, write_trace_file};
 use crate::outcome::{Failed, INTERNAL, failed};
 
 const STREAMS: u64 = 10_000;
 const REQUESTS: u64 = 1_000_000;
+
+/// Rows of the two traces whose memory is compared.
+const ROWS: [u64; 2] = [100_000, 1_000_000];
+/// Requests a second of both.
+const ROWS_PER_S: u64 = 3_000;
+/// Mean and most tokens of their prompts.
+const ROW_TOKENS: (f64, f64) = (2_000.0, 32_000.0);
 
 /// 10,000 open streams: prompt of 100 tokens, 100 events each.
 #[derive(Debug, Serialize, Deserialize)]
@@ -42,6 +49,27 @@ pub struct Growth {
     pub bytes_per_request: f64,
     /// Most resident memory while the report was made.
     pub report_mb: f64,
+}
+
+/// The most memory that a replay ever had, its index pass and its report included.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Rows {
+    /// Rows of the longer trace.
+    pub requests: u64,
+    /// Of these, answered.
+    pub answered: u64,
+    /// Mean length of its prompts, tokens.
+    pub mean_tokens: f64,
+    /// Largest number in flight: a server that falls behind would be what is measured.
+    pub max_in_flight: u64,
+    /// Of a trace of a tenth of the rows, in 10^6 bytes.
+    pub tenth_mb: f64,
+    /// Of the whole.
+    pub whole_mb: f64,
+    /// `whole_mb` / `tenth_mb`.
+    pub ratio: f64,
+    /// The most while the whole was sent, without the report.
+    pub sending_mb: f64,
 }
 
 fn mb(bytes: u64) -> f64 {
@@ -92,6 +120,47 @@ pub fn many_requests(bench: &Bench) -> Result<Growth, Failed> {
         late_mb: mb(late.rss),
         bytes_per_request: slope * whole as f64 / REQUESTS as f64,
         report_mb: mb(report.iter().map(|sample| sample.rss).max().unwrap_or(0)),
+    })
+}
+
+/// Replays a trace of a hundred thousand rows and one of a million, against a server that answers at once.
+pub fn many_rows(bench: &Bench) -> Result<Rows, Failed> {
+    let mut peaks = [0.0; 2];
+    let mut whole = None;
+    for (n, peak) in ROWS.into_iter().zip(&mut peaks) {
+        let dir = bench.fresh("rows")?;
+        let trace = dir.join("trace.jsonl");
+        let (mean, most) = ROW_TOKENS;
+        let mut draw = Draw(1);
+        let arrivals: Vec<Arrival> = (0..n)
+            .map(|row| {
+                let input = (draw.exponential() * mean).clamp(1.0, most) as u32;
+                Arrival { due_ns: row * 1_000_000_000 / ROWS_PER_S, input, output: 1 }
+            })
+            .collect();
+        write_trace_file(&arrivals, &trace)?;
+        let tokens: u64 = arrivals.iter().map(|arrival| u64::from(arrival.input)).sum();
+        // Not this process's memory is looked at, but the machine has it.
+        drop(arrivals);
+        let args = ["replay", &trace.display().to_string(), "--sim=--ttft=0s --itl=0s", "--no-probe"];
+        let watched = watch(&args.map(String::from), &dir.join("run"), &dir.join("summary.json"))?;
+        *peak = watched.samples.iter().map(|sample| mb(sample.peak)).fold(0.0, f64::max);
+        whole = Some((watched, tokens as f64 / n as f64));
+        // A million rows leave 700 MB.
+        let _kept = std::fs::remove_dir_all(&dir);
+    }
+    let [tenth_mb, whole_mb] = peaks;
+    let (watched, mean_tokens) = whole.ok_or_else(|| failed(INTERNAL, "rows: nothing was run"))?;
+    let (run, _) = phases(&watched)?;
+    Ok(Rows {
+        requests: ROWS[1],
+        answered: answered(&watched),
+        mean_tokens,
+        max_in_flight: watched.summary["max_in_flight"].as_u64().unwrap_or(0),
+        tenth_mb,
+        whole_mb,
+        ratio: whole_mb / tenth_mb,
+        sending_mb: run.iter().map(|sample| mb(sample.peak)).fold(0.0, f64::max),
     })
 }
 

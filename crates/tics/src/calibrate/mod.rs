@@ -50,6 +50,9 @@ pub struct Calibration {
     pub memory: Option<memory::Memory>,
     /// A million requests.
     pub million: Option<memory::Growth>,
+    /// Traces of a hundred thousand rows and of a million.
+    #[serde(default)]
+    pub rows: Option<memory::Rows>,
 }
 
 /// The highest rung of each kind; null if none.
@@ -102,6 +105,7 @@ pub fn calibrate(args: &CalibrateArgs) -> Result<Calibration, Failed> {
         floods: Vec::new(),
         memory: None,
         million: None,
+        rows: None,
     };
     for rung in rungs::chosen(&args.rung) {
         let seconds = args.seconds.unwrap_or(rung.default_seconds());
@@ -114,6 +118,7 @@ pub fn calibrate(args: &CalibrateArgs) -> Result<Calibration, Failed> {
             }
             Rung::Memory => calibration.memory = Some(memory::open_streams(&bench)?),
             Rung::Million => calibration.million = Some(memory::many_requests(&bench)?),
+            Rung::Rows => calibration.rows = Some(memory::many_rows(&bench)?),
             _ => calibration.rungs.push(run(&bench, rung, seconds, args)?),
         }
     }

@@ -163,4 +163,12 @@ fn others(calibration: &Calibration, out: &mut String) {
             growth.requests, growth.early_mb, growth.late_mb, growth.bytes_per_request, growth.report_mb
         );
     }
+    if let Some(rows) = &calibration.rows {
+        let _ = writeln!(
+            out,
+            "\nrows: a trace of {} rows, {:.0} tokens each: {:.0} MB at the most ({:.0} MB before the report), \
+             {:.2} times a tenth of it; {} in flight at the most",
+            rows.requests, rows.mean_tokens, rows.whole_mb, rows.sending_mb, rows.ratio, rows.max_in_flight
+        );
+    }
 }

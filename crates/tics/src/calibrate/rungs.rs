@@ -43,6 +43,8 @@ pub enum Rung {
     Memory,
     /// A million short requests.
     Million,
+    /// Traces of a hundred thousand and of a million rows.
+    Rows,
 }
 
 /// One request of a rung.
@@ -151,7 +153,7 @@ impl Rung {
                 let output = (length * 8_000_000.0 / f64::from(padding + 200)).max(2.0) as u32;
                 vec![Arrival { due_ns: 0, input: PROMPT, output }; 64]
             }
-            Rung::Memory | Rung::Million => Vec::new(),
+            Rung::Memory | Rung::Million | Rung::Rows => Vec::new(),
         };
         arrivals.sort_by_key(|arrival| arrival.due_ns);
         // A trace begins with its first request, so a schedule does too.
@@ -189,6 +191,7 @@ impl fmt::Display for Rung {
             Rung::Flood { .. } => "flood".to_owned(),
             Rung::Memory => "memory".to_owned(),
             Rung::Million => "million".to_owned(),
+            Rung::Rows => "rows".to_owned(),
         };
         f.pad(&name)
     }
@@ -205,6 +208,7 @@ impl FromStr for Rung {
             "flood-small" => Some(Rung::Flood { padding: 0 }),
             "memory" => Some(Rung::Memory),
             "million" => Some(Rung::Million),
+            "rows" => Some(Rung::Rows),
             _ => match (text.split_once('x'), text.strip_suffix("/s")) {
                 (Some((streams, rate)), _) => {
                     number(streams).zip(number(rate)).map(|(streams, rate)| Rung::Streams { streams, rate })
@@ -214,7 +218,7 @@ impl FromStr for Rung {
             },
         };
         found.ok_or_else(|| {
-            "expected STREAMSxTOKENS (500x50), ARRIVALS/s (100/s), burst, flood, flood-small, memory or million"
+            "expected STREAMSxTOKENS (500x50), ARRIVALS/s (100/s), burst, flood, flood-small, memory, million or rows"
                 .to_owned()
         })
     }
@@ -234,7 +238,7 @@ pub fn write_trace_file(arrivals: &[Arrival], path: &std::path::Path) -> Result<
 /// Random numbers that are the same for ever (splitmix64): a rung's load is part of its definition.
 ///
 /// Source: Steele, Lea & Flood 2014, "Fast splittable pseudorandom number generators".
-struct Draw(u64);
+pub struct Draw(pub u64);
 
 impl Draw {
     fn next(&mut self) -> u64 {
@@ -250,7 +254,7 @@ impl Draw {
     }
 
     /// Of mean 1.
-    fn exponential(&mut self) -> f64 {
+    pub fn exponential(&mut self) -> f64 {
         -(1.0 - self.unit()).ln()
     }
 
@@ -268,7 +272,7 @@ mod tests {
     #[test]
     fn names_are_read_as_they_are_printed() {
         let others =
-            ["burst", "flood", "flood-small", "memory", "million", "300x7", "42/s"].map(String::from);
+            ["burst", "flood", "flood-small", "memory", "million", "rows", "300x7", "42/s"].map(String::from);
         for name in Rung::LADDER.map(|rung| rung.to_string()).into_iter().chain(others) {
             assert_eq!(name.parse::<Rung>().unwrap().to_string(), name);
         }
