@@ -55,8 +55,11 @@ fn summary(records: &[RequestRecord]) -> Summary {
 fn shown(summary: &Summary, prompts: &Value) -> String {
     let text = render(summary, &run(prompts));
     assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
-    let wanted =
-        |line: &&str| !["Outcomes", "Time", "Peaks", "Output", "Rates"].iter().any(|l| line.starts_with(l));
+    let wanted = |line: &&str| {
+        !["Outcomes", "Time", "Peaks", "Output", "Rates", "              tokens/s"]
+            .iter()
+            .any(|l| line.starts_with(l))
+    };
     let lines = text.lines().skip_while(|line| !line.starts_with("Input"));
     lines.take_while(|line| !line.starts_with("Latency")).filter(wanted).collect::<Vec<_>>().join("\n")
 }

@@ -140,7 +140,7 @@ mod tests {
         record.outcome = Outcome::Ok;
         record.events =
             stamps.iter().map(|at| Event::new(Stamp::from_nanos(*at), EventClass::Content)).collect();
-        record.input = InputTokens { asked: 100, usage: Some(110) };
+        record.input = InputTokens { asked: 100, usage: Some(110), ..InputTokens::default() };
         record.output = OutputTokens { asked: 3, tics: stamps.len() as u32, usage: Some(usage) };
         record
     }
