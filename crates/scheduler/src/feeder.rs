@@ -48,19 +48,16 @@ impl Budget {
         Some(Held { budget: Arc::clone(self), bytes })
     }
 
-    /// Whether less than half of it is in use.
-    pub(crate) fn has_half(&self) -> bool {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).held < self.limit / 2
+    /// Whether some of it is left.
+    pub(crate) fn has_room(&self) -> bool {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).held < self.limit
     }
 
-    /// Takes `bytes` if no more than half of the budget is in use then; never waits.
-    pub(crate) fn hold_half(self: &Arc<Self>, bytes: usize) -> Option<Held> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.closed || state.held + bytes > self.limit / 2 {
-            return None;
-        }
-        state.held += bytes;
-        Some(Held { budget: Arc::clone(self), bytes })
+    /// Takes `bytes` without waiting, whether they fit or not: for whoever asks [`Budget::has_room`] before
+    /// a request is made, and so goes beyond it by one request at most.
+    pub(crate) fn take(self: &Arc<Self>, bytes: usize) -> Held {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).held += bytes;
+        Held { budget: Arc::clone(self), bytes }
     }
 
     /// Lets the feeder go.

@@ -21,6 +21,8 @@ use crate::shot::Report;
 
 /// How long before it is due a turn is made. More than what a request is armed ahead at the most.
 const MAKE_AHEAD: Nanos = Nanos::from_secs(3);
+/// How long until a turn for which there was no room is looked at again: others give the room back.
+const ROOM_AGAIN: Duration = Duration::from_millis(20);
 
 /// A request that waits for the end of another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,6 +81,10 @@ pub(crate) enum ToFollow {
 pub(crate) struct Teller<J> {
     pub(crate) epoch: Stamp,
     pub(crate) clock: Arc<dyn Clock>,
+    /// For turns made before their parent's end. A budget of its own: only this thread gives it back, so
+    /// it must never wait for it.
+    pub(crate) early: Arc<Budget>,
+    /// For turns made after it.
     pub(crate) budget: Arc<Budget>,
     pub(crate) out: Sender<Message<J>>,
     pub(crate) reports: Sender<Report>,
@@ -107,14 +113,19 @@ struct Early<J> {
 /// The run is over, or nothing more can be made.
 struct Over;
 
+/// Where a turn stands among those that are wanted early: nothing is due before its own time.
+fn own_time(follower: &Follower, epoch: Stamp) -> (Stamp, u64) {
+    (follower.not_before.map_or(Stamp::ORIGIN, |at| epoch.plus(at)), follower.index)
+}
+
 /// What the thread owns.
 struct Turns<J> {
     followers: Box<dyn Followers<J>>,
     teller: Teller<J>,
     /// Parents in flight, with the turns that were made early.
     in_flight: HashMap<u64, Vec<Early<J>>>,
-    /// Of these, those whose turns are still to be looked at.
-    unseen: VecDeque<u64>,
+    /// Turns of theirs that are not made and might have to leave as soon as they end, by their own times.
+    wanted: BTreeMap<(Stamp, u64), Follower>,
     /// Turns whose parent has ended and that are not made, by when they are due.
     released: BTreeMap<(Stamp, u64), (Follower, Released)>,
 }
@@ -125,7 +136,7 @@ impl<J> Turns<J> {
             followers,
             teller,
             in_flight: HashMap::new(),
-            unseen: VecDeque::new(),
+            wanted: BTreeMap::new(),
             released: BTreeMap::new(),
         }
     }
@@ -155,7 +166,8 @@ impl<J> Turns<J> {
             ToFollow::Started(parent) => {
                 if self.followers.can_be_early() {
                     self.in_flight.insert(parent, Vec::new());
-                    self.unseen.push_back(parent);
+                    let followers = self.followers.of(parent).into_iter().filter(|f| f.pause < MAKE_AHEAD);
+                    self.wanted.extend(followers.map(|f| (own_time(&f, self.teller.epoch), f)));
                 }
             }
             ToFollow::Ended(ended) if ended.outcome.is_answered() => self.release(&ended),
@@ -170,15 +182,31 @@ impl<J> Turns<J> {
             let (follower, released) = next.remove();
             return self.make(&follower, released).map(|()| Some(Duration::ZERO));
         }
-        if let Some(parent) = self.unseen.pop_front() {
-            return self.make_early(parent, horizon).map(|()| Some(Duration::ZERO));
+        let mut wait = None;
+        if let Some(next) = self.wanted.first_entry().filter(|next| next.key().0 <= horizon) {
+            if self.teller.early.has_room() {
+                let follower = next.remove();
+                return self.make_early(&follower).map(|()| Some(Duration::ZERO));
+            }
+            wait = Some(ROOM_AGAIN);
         }
-        let next = self.released.first_key_value().map(|((due, _), _)| *due);
-        Ok(next.and_then(|due| due.since(horizon)).map(Into::into))
+        let next = [self.released.keys().next(), self.wanted.keys().next()];
+        let next = next.into_iter().flatten().filter_map(|(at, _)| at.since(horizon)).min();
+        Ok([wait, next.map(Into::into)].into_iter().flatten().min())
+    }
+
+    /// Nothing that follows `parent` is to be made early any more.
+    fn unwanted(&mut self, parent: u64) {
+        if self.followers.can_be_early() {
+            for follower in self.followers.of(parent) {
+                self.wanted.remove(&own_time(&follower, self.teller.epoch));
+            }
+        }
     }
 
     /// The parent was answered: its turns have their instants.
     fn release(&mut self, parent: &Ended) {
+        self.unwanted(parent.index);
         let mut early = self.in_flight.remove(&parent.index).unwrap_or_default();
         for follower in self.followers.of(parent.index) {
             let released = follower.released(self.teller.epoch, parent.end);
@@ -200,30 +228,13 @@ impl<J> Turns<J> {
         Ok(())
     }
 
-    /// Makes what may be due as soon as the parent has ended, while there is room.
-    fn make_early(&mut self, parent: u64, horizon: Stamp) -> Result<(), Over> {
-        if !self.in_flight.contains_key(&parent) {
-            return Ok(());
-        }
-        let mut turns = Vec::new();
-        for follower in self.followers.of(parent) {
-            let scheduled = follower.not_before.map(|at| self.teller.epoch.plus(at));
-            let soon = follower.pause < MAKE_AHEAD && scheduled.is_none_or(|at| at <= horizon);
-            if soon {
-                turns.extend(self.early(&follower)?);
-            }
-        }
-        self.in_flight.insert(parent, turns);
-        Ok(())
-    }
-
-    fn early(&mut self, follower: &Follower) -> Result<Option<Early<J>>, Over> {
-        if !self.teller.budget.has_half() {
-            return Ok(None);
-        }
+    /// Makes what may be due as soon as the parent has ended, while that is in flight.
+    fn make_early(&mut self, follower: &Follower) -> Result<(), Over> {
         let planned = self.planned(follower)?;
-        let budget = self.teller.budget.hold_half(planned.bytes);
-        Ok(budget.map(|budget| Early { planned, at: self.teller.clock.now(), budget }))
+        let budget = self.teller.early.take(planned.bytes);
+        let made = Early { planned, at: self.teller.clock.now(), budget };
+        self.in_flight.entry(follower.parent).or_default().push(made);
+        Ok(())
     }
 
     fn planned(&mut self, follower: &Follower) -> Result<Planned<J>, Over> {
@@ -240,6 +251,7 @@ impl<J> Turns<J> {
 
     /// The parent failed: nothing that follows it is sent.
     fn drop_behind(&mut self, failed: &Ended) {
+        self.unwanted(failed.index);
         self.in_flight.remove(&failed.index);
         self.followers.lost(failed.index);
         let mut behind: VecDeque<_> = self.followers.of(failed.index).into_iter().map(|f| (f, 1)).collect();

@@ -231,7 +231,8 @@ impl<F: ExchangerFactory> Run<F> {
         let teller = Teller {
             epoch,
             clock: Arc::clone(&self.clock),
-            budget: Budget::new(self.options.lookahead),
+            early: Budget::new(self.options.lookahead / 2),
+            budget: Budget::new(self.options.lookahead / 2),
             out: self.tell.clone(),
             reports: self.reports,
         };

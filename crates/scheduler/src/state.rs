@@ -215,7 +215,8 @@ impl<J> State<J> {
                 if ready.released.is_some() {
                     self.outstanding -= 1;
                 }
-                if self.drain_until.is_none() {
+                // After a turn that could not be made nothing more is sent: what comes then is of the feeder.
+                if self.drain_until.is_none() && !matches!(self.fed, Fed::Failed(_)) {
                     self.enqueue(*ready);
                 }
             }
