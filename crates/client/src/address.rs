@@ -52,7 +52,7 @@ impl FileUrl {
         let location = location.trim();
         let file = if FileUrl::is_one(location) {
             FileUrl::parse(location)?
-        } else if location.contains("://") {
+        } else if location.split(['/', '?', '#']).next().is_some_and(|first| first.contains(':')) {
             return Err(BadUrl::Scheme { url: location.split('?').next().unwrap_or_default().to_owned() });
         } else if let Some(rest) = location.strip_prefix("//") {
             FileUrl::parse(&format!("{}//{rest}", if self.base.tls { "https:" } else { "http:" }))?
@@ -69,10 +69,13 @@ impl FileUrl {
 
     /// A path that is given from the folder of this one on.
     ///
-    /// Source: RFC 3986, section 5.2.4.
+    /// Source: RFC 3986, sections 5.2.2 and 5.2.4.
     fn beside(&self, relative: &str) -> String {
         let (relative, query) = relative.split_at(relative.find('?').unwrap_or(relative.len()));
         let path = self.path.split('?').next().unwrap_or("/");
+        if relative.is_empty() {
+            return format!("{path}{query}");
+        }
         let folder = path.rfind('/').map_or("", |at| &path[1..at.max(1)]);
         let mut parts: Vec<&str> = folder.split('/').filter(|part| !part.is_empty()).collect();
         let mut last = "";
@@ -154,6 +157,9 @@ mod tests {
         check("https://b/z?s=1", "https://b/z?s=1");
         check("//b/z", "https://b/z");
         check("/z", "https://a:444/z");
+        check("/z?u=https://b", "https://a:444/z?u=https://b");
+        check("z?u=https://b", "https://a:444/x/z?u=https://b");
+        check("?s=1", "https://a:444/x/y.jsonl?s=1");
         check("z?q/../r", "https://a:444/x/z?q/../r");
         check("../w/./z", "https://a:444/w/z");
         check("../../..", "https://a:444/");

@@ -109,8 +109,8 @@ impl Connection {
                 return polled;
             }
             // The alarm wakes this task by itself, so it is only asked when nothing else explains the
-            // wake-up, or when its time is to be changed.
-            if self.reads.count() != before && reader.seen_done == done {
+            // wake-up, or when its time is to be changed. One that has rung never rings again by itself.
+            if self.reads.count() != before && reader.seen_done == done && !alarm.is_elapsed() {
                 return Poll::Pending;
             }
             reader.poll_limits(self, cx, alarm.as_mut(), clock).map(Err)

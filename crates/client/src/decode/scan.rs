@@ -4,7 +4,7 @@
 //! (an error object, a key written with escapes, a key given twice, a number where text belongs, bytes
 //! that are no JSON) makes it give up with `None`, and [`by_serde`](super::by_serde) decides. So it
 //! never has to tell a rare event from a broken one, and can be wrong only by answering wrongly, which
-//! the tests and the fuzz target look for.
+//! the tests look for.
 //!
 //! Strings are most of an event, so they are read eight bytes at a time, in a plain register: their
 //! median length is near ten bytes, for which a call of a vectorised search costs more than it saves.
