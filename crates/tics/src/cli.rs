@@ -155,7 +155,7 @@ pub struct RunArgs {
     /// Let the pacer run before all ordinary threads, where the system allows it
     #[arg(long)]
     pub realtime: bool,
-    /// Do not send a probe request first
+    /// Do not send a probe request first, nor read the server's counters
     #[arg(long)]
     pub no_probe: bool,
     /// Write the journal after the run instead of during it: shows what writing it costs the run
@@ -225,6 +225,8 @@ pub struct BenchArgs {
     /// JSONL of `prompt` and optional `output_length` instead of made prompts; a file or an address
     #[arg(long, value_name = "FILE", conflicts_with = "input_tokens")]
     pub prompts: Option<PathBuf>,
+    #[command(flatten)]
+    pub fetch: FetchArgs,
     #[command(flatten)]
     pub target: TargetArgs,
     #[command(flatten)]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tics_record::{Clock, ServerSample};
 use tics_stats::CACHE_COUNTERS;
@@ -10,6 +11,9 @@ use crate::cli::RunArgs;
 use crate::outcome::Failed;
 use crate::rundir::RunDir;
 use crate::server::{Server, block_on};
+
+/// How long a run waits for them: a page of counters is read from memory.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The server's counters over one run.
 pub struct Counters<'a> {
@@ -39,8 +43,10 @@ impl<'a> Counters<'a> {
 /// none of these: many servers and every gateway do not, and a run does not need it.
 fn read(server: &Server, clock: &Arc<dyn Clock>) -> Result<Option<ServerSample>, Failed> {
     let at = clock.now();
-    let answer = block_on(async { server.connections.client(Arc::clone(clock)).get("/metrics").await })?;
-    let Ok((200, body)) = answer else { return Ok(None) };
+    let client = server.connections.client(Arc::clone(clock));
+    let answer = block_on(async { tokio::time::timeout(PATIENCE, client.get("/metrics")).await })?;
+    // Neither an answer in time nor one with counters: the run goes on without them.
+    let Ok(Ok((200, body))) = answer else { return Ok(None) };
     let counters = known(&String::from_utf8_lossy(&body));
     Ok((!counters.is_empty()).then_some(ServerSample { at, counters }))
 }

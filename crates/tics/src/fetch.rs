@@ -17,7 +17,7 @@ use tics_client::{
 use tics_record::{Clock, Download, Nanos};
 use tics_trace::{OpenOptions, Trace};
 
-use self::cache::{Cache, Entry};
+use self::cache::{Cache, Entry, key};
 use self::meter::{Meter, size};
 use crate::cli::FetchArgs;
 use crate::outcome::{Failed, OrStatus, USAGE, failed};
@@ -139,8 +139,8 @@ async fn answer(
         200 => {
             let (fetched, _) = wall_time(origin.unix_ns + origin.clock.now().as_nanos());
             let entry = Entry {
-                url: url.full(),
-                sha256: hexadecimal(&hasher.finalize()),
+                key: key(&url.full()),
+                sha256: format!("{:x}", hasher.finalize()),
                 bytes,
                 fetched,
                 etag: head.header("etag").map(str::to_owned),
@@ -190,13 +190,4 @@ fn refused(status: u16) -> String {
 /// What went wrong, with the place where it did if that is another one than the address given.
 fn with_place(at: &FileUrl, url: &FileUrl, why: &str) -> String {
     if at == url { why.to_owned() } else { format!("{}, where it leads: {why}", at.display()) }
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

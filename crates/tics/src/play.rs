@@ -227,7 +227,7 @@ fn describe(
         started,
         origin_monotonic_ns: origin.clock.origin_monotonic_ns(),
         origin_unix_ns: origin.unix_ns,
-        command: redacted_command(std::env::args()),
+        command: redacted_command(std::env::args_os().map(|arg| arg.to_string_lossy().into_owned())),
         target: server.description.clone(),
         load: Load {
             model: plan.model,

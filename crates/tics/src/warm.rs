@@ -46,6 +46,7 @@ impl Warming {
                 shared.add(blocks.ids, blocks.size, length);
             }
         }
+        shared.settle();
         if shared.totals().prefixes == 0 {
             return Err(nothing_shared());
         }

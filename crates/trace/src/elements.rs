@@ -1,6 +1,5 @@
 //! The elements of a JSON array one at a time, however they are laid out over lines.
 
-use std::fmt::Write as _;
 use std::io::{self, BufRead, BufReader, Read};
 
 use sha2::{Digest, Sha256};
@@ -168,12 +167,7 @@ impl<R: Read> Elements<R> {
 
     /// Bytes read and their hash in hexadecimal; for the end of the file.
     pub(crate) fn finish(self) -> (u64, String) {
-        let mut hash = String::new();
-        for byte in self.hasher.finalize() {
-            // Writing to a String cannot fail.
-            let _ = write!(hash, "{byte:02x}");
-        }
-        (self.bytes, hash)
+        (self.bytes, format!("{:x}", self.hasher.finalize()))
     }
 }
 

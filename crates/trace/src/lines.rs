@@ -1,6 +1,5 @@
 //! Lines of a file with their numbers and offsets, without an allocation a line.
 
-use std::fmt::Write as _;
 use std::io::{self, Read};
 
 use sha2::{Digest, Sha256};
@@ -115,12 +114,8 @@ impl<R: Read> Lines<R> {
 
     /// Bytes handed out so far and the hash of all bytes read, in hexadecimal; for the end of the file.
     pub(crate) fn finish(self) -> (u64, String) {
-        let mut hash = String::new();
-        for byte in self.hasher.map(Sha256::finalize).iter().flatten() {
-            // Writing to a String cannot fail.
-            let _ = write!(hash, "{byte:02x}");
-        }
-        (self.offset, hash)
+        let hash = self.hasher.map(|hasher| format!("{:x}", hasher.finalize()));
+        (self.offset, hash.unwrap_or_default())
     }
 }
 

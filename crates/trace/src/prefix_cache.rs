@@ -8,6 +8,8 @@
 use std::collections::{HashMap, HashSet, hash_map};
 use std::hash::{BuildHasherDefault, Hasher};
 
+use crate::draw::mix;
+
 /// Blocks and tokens of one prompt, and how many of them a cache has.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct PrefixHits {
@@ -39,19 +41,10 @@ impl Hasher for AsIs {
 
 type Names = BuildHasherDefault<AsIs>;
 
-/// A bijection in which every bit of `n` changes half of the others.
-///
-/// Source: the finaliser of SplitMix64.
-fn mix(n: u64) -> u64 {
-    let n = (n ^ (n >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let n = (n ^ (n >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    n ^ (n >> 31)
-}
-
 /// The chains of a prompt, from its first block on: the name of each, and the tokens up to its end.
 fn chains(ids: &[u64], size: u32, length: u32) -> impl Iterator<Item = (u64, u32)> {
     // Blocks of another size begin from another root.
-    let mut name = mix(u64::from(size) ^ 0x9e37_79b9_7f4a_7c15);
+    let mut name = mix(u64::from(size));
     let size = size.max(1);
     let n_blocks = length.div_ceil(size) as usize;
     let mut end = 0_u32;
@@ -59,8 +52,7 @@ fn chains(ids: &[u64], size: u32, length: u32) -> impl Iterator<Item = (u64, u32
         let before = end;
         end = end.saturating_add(size).min(length);
         // A partial block is not the whole one.
-        name =
-            mix(name.rotate_left(23) ^ mix(id.wrapping_add(0x9e37_79b9_7f4a_7c15)) ^ u64::from(end - before));
+        name = mix(name.rotate_left(23) ^ mix(*id) ^ u64::from(end - before));
         (name, end)
     })
 }
@@ -126,6 +118,12 @@ pub struct SharedTotals {
 }
 
 impl SharedPrefixes {
+    /// Forgets what only one request has. To be called when all have been added: most of a trace is that.
+    pub fn settle(&mut self) {
+        self.chains.retain(|_, seen| *seen != Seen::Once);
+        self.chains.shrink_to_fit();
+    }
+
     /// The next request: its blocks, the tokens in each, and the length of its prompt.
     pub fn add(&mut self, ids: &[u64], size: u32, length: u32) {
         let mut before = None;

@@ -37,6 +37,11 @@ pub enum Failed {
 }
 
 impl AskedArgs {
+    /// Whether anything of it was given.
+    pub fn is_given(&self) -> bool {
+        self.slo.is_some() || !self.objective.is_empty() || self.failed_as.is_some() || self.steady.is_some()
+    }
+
     /// What is asked, on top of `recorded`: whatever is given replaces it.
     pub fn over(&self, recorded: &Asked) -> Asked {
         Asked {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tics_record::{Clock, LoadModel, PromptSource, TraceSource};
 use tics_trace::{Format, OpenOptions, Schedule, Selection, Trace};
 
-use crate::cli::{BenchArgs, Cache, FetchArgs};
+use crate::cli::{BenchArgs, Cache};
 use crate::commands::probe::prepare;
 use crate::commands::replay::finish;
 use crate::fetch::open_trace;
@@ -81,7 +81,7 @@ fn given_prompts(args: &BenchArgs, tokenizer: &TokenizerChoice) -> Result<Option
         count_tokens: Some(tokenizer.counter()),
         ..OpenOptions::default()
     };
-    open_trace(path, &options, FetchArgs::default(), args.run.quiet).map(Some)
+    open_trace(path, &options, args.fetch, args.run.quiet).map(Some)
 }
 
 fn schedule(args: &BenchArgs, given: Option<&Trace>) -> Result<Schedule, Failed> {

@@ -11,12 +11,16 @@ use tics_stats::definitions::minisgl::{Collector, Figures};
 
 use crate::cli::{Definitions, ReportArgs};
 use crate::commands::trace::print;
-use crate::outcome::{Failed, MISSED, OrStatus, USAGE, missed};
+use crate::outcome::{Failed, MISSED, OrStatus, USAGE, failed, missed};
 use crate::rundir::RunDir;
 
 /// Runs the command.
 pub fn run(args: &ReportArgs) -> Result<u8, Failed> {
     let exported = args.run.is_file();
+    if (exported || args.definitions == Definitions::Minisgl) && args.asked.is_given() {
+        let text = "--slo, --objective, --failed-as and --steady are about this program's own figures; leave out --definitions";
+        return Err(failed(USAGE, text.to_owned()));
+    }
     let mut status = 0;
     let text = if exported || args.definitions == Definitions::Minisgl {
         let figures = if exported { from_export(&args.run)? } else { from_run(&args.run)? };

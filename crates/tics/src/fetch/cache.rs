@@ -13,16 +13,14 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 
-use super::hexadecimal;
-
 /// Letters of a hash in a file's name: enough to tell all addresses apart.
 const KEY: usize = 32;
 
 /// A fetched file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
-    /// Its address in full.
-    pub url: String,
+    /// [`key`] of its address: what stands behind `?` may be a secret, which is not for the disk.
+    pub key: String,
     /// SHA-256 of its bytes, in hexadecimal.
     pub sha256: String,
     /// Their number.
@@ -55,8 +53,9 @@ impl Cache {
 
     /// The copy of what lies at `url`, if there is one and it is as it was fetched.
     pub fn find(&self, url: &str) -> Option<(Entry, PathBuf)> {
-        let text = fs::read(self.note(url)).ok()?;
-        let entry: Entry = serde_json::from_slice(&text).ok().filter(|entry: &Entry| entry.url == url)?;
+        let text = fs::read(self.note(&key(url))).ok()?;
+        let entry: Entry =
+            serde_json::from_slice(&text).ok().filter(|entry: &Entry| entry.key == key(url))?;
         let file = self.file(&entry);
         let hash = hash_of(File::open(&file).ok()?).ok()?;
         (hash == entry.sha256).then_some((entry, file))
@@ -64,12 +63,12 @@ impl Cache {
 
     /// Where a copy is.
     pub fn file(&self, entry: &Entry) -> PathBuf {
-        let (key, version) = (key(&entry.url), entry.sha256.get(..KEY).unwrap_or(&entry.sha256));
-        self.0.join(format!("{key}-{version}"))
+        let version = entry.sha256.get(..KEY).unwrap_or(&entry.sha256);
+        self.0.join(format!("{}-{version}", entry.key))
     }
 
-    fn note(&self, url: &str) -> PathBuf {
-        self.0.join(format!("{}.json", key(url)))
+    fn note(&self, key: &str) -> PathBuf {
+        self.0.join(format!("{key}.json"))
     }
 
     /// A file for a copy that is under way; gone unless it is kept.
@@ -79,14 +78,14 @@ impl Cache {
 
     /// Keeps a copy that is whole, in the place of an earlier one.
     pub fn keep(&self, copy: NamedTempFile, entry: &Entry) -> io::Result<()> {
-        let before = fs::read(self.note(&entry.url)).ok();
+        let before = fs::read(self.note(&entry.key)).ok();
         let before = before.and_then(|text| serde_json::from_slice::<Entry>(&text).ok());
         copy.as_file().sync_all()?;
         copy.persist(self.file(entry))?;
         let mut note = self.copy()?;
         serde_json::to_writer_pretty(&mut note, entry)?;
-        note.persist(self.note(&entry.url))?;
-        if let Some(before) = before.filter(|before| before.url == entry.url && before.sha256 != entry.sha256)
+        note.persist(self.note(&entry.key))?;
+        if let Some(before) = before.filter(|before| before.key == entry.key && before.sha256 != entry.sha256)
         {
             // Whoever reads it just now has it open.
             let _gone = fs::remove_file(self.file(&before));
@@ -107,15 +106,16 @@ impl Cache {
     }
 }
 
-fn key(url: &str) -> String {
-    hexadecimal(&Sha256::digest(url)).chars().take(KEY).collect()
+/// Stands for an address in names of files.
+pub fn key(url: &str) -> String {
+    format!("{:x}", Sha256::digest(url)).chars().take(KEY).collect()
 }
 
 fn hash_of(mut file: File) -> io::Result<String> {
     let (mut hasher, mut buffer) = (Sha256::new(), vec![0; 256 * 1024]);
     loop {
         match file.read(&mut buffer)? {
-            0 => return Ok(hexadecimal(&hasher.finalize())),
+            0 => return Ok(format!("{:x}", hasher.finalize())),
             n => hasher.update(&buffer[..n]),
         }
     }
@@ -128,8 +128,8 @@ mod tests {
     use super::*;
 
     fn entry(url: &str, text: &str) -> Entry {
-        let sha256 = hexadecimal(&Sha256::digest(text));
-        Entry { url: url.into(), sha256, bytes: 0, fetched: String::new(), etag: None, modified: None }
+        let sha256 = format!("{:x}", Sha256::digest(text));
+        Entry { key: key(url), sha256, bytes: 0, fetched: String::new(), etag: None, modified: None }
     }
 
     fn keep(cache: &Cache, entry: &Entry, text: &str) {

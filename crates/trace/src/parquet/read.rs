@@ -1,6 +1,5 @@
 //! A Parquet file as JSON lines.
 
-use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::sync::Arc;
@@ -88,12 +87,7 @@ fn digest(source: &Arc<Source>) -> io::Result<(u64, String)> {
         hasher.update(&buffer[..n]);
         bytes += n as u64;
     }
-    let mut hash = String::new();
-    for byte in hasher.finalize() {
-        // Writing to a String cannot fail.
-        let _ = write!(hash, "{byte:02x}");
-    }
-    Ok((bytes, hash))
+    Ok((bytes, format!("{:x}", hasher.finalize())))
 }
 
 /// What is read of a file: which of its columns, and as what.
