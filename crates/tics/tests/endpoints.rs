@@ -6,16 +6,8 @@ mod support;
 use std::path::Path;
 
 use serde_json::{Value, json};
-use support::{Output, Run, run, tics};
+use support::{Run, in_folder, letter_tokenizer, run, sample, tics};
 use tempfile::TempDir;
-
-fn sample(name: &str) -> String {
-    format!("{}/../../traces/{name}", env!("CARGO_MANIFEST_DIR"))
-}
-
-fn in_folder(folder: &Path, args: &[&str]) -> Output {
-    run(tics().args(args).current_dir(folder))
-}
 
 /// A run, and the bodies that the server received of it, in the order of its requests.
 fn play(folder: &Path, name: &str, args: &[&str], sim: &str) -> (Run, Vec<Value>, String) {
@@ -122,19 +114,7 @@ fn texts_are_sent_as_they_are() {
 #[test]
 fn ids_share_prefixes_with_any_tokenizer() {
     let folder = TempDir::new().unwrap();
-    let vocab: serde_json::Map<String, Value> =
-        "▁abcdefghijklmnopqrstuvwxyz".chars().zip(0..).map(|(c, id)| (c.to_string(), json!(id))).collect();
-    let tokenizer = json!({
-        "version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "pre_tokenizer": null,
-        "post_processor": null,
-        "normalizer": {"type": "Replace", "pattern": {"String": " "}, "content": "▁"},
-        "decoder": {"type": "Replace", "pattern": {"String": "▁"}, "content": " "},
-        "model": {
-            "type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null,
-            "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false, "vocab": vocab, "merges": [],
-        },
-    });
-    std::fs::write(folder.path().join("tokenizer.json"), tokenizer.to_string()).unwrap();
+    std::fs::write(folder.path().join("tokenizer.json"), letter_tokenizer()).unwrap();
     let row = |at, n, second| {
         format!(
             "{{\"timestamp\": {at}, \"input_length\": {n}, \"output_length\": 2, \"hash_ids\": [1, {second}]}}\n"

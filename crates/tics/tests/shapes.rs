@@ -6,7 +6,7 @@ mod support;
 use std::path::Path;
 
 use serde_json::Value;
-use support::{Output, Run, run, tics};
+use support::{Run, in_folder};
 use tempfile::TempDir;
 
 const SHAPES: [&str; 16] = [
@@ -33,10 +33,6 @@ const SPAN: f64 = 2e8;
 
 /// How far a due time may be from the scaled time of its row: each is rounded to a nanosecond.
 const ROUNDING: f64 = 2.0;
-
-fn in_folder(folder: &Path, args: &[&str]) -> Output {
-    run(tics().args(args).current_dir(folder))
-}
 
 /// What must be said of a shape so that it is read.
 fn options(name: &str) -> Vec<&'static str> {

@@ -6,7 +6,7 @@ mod support;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use support::{Output, Run, run, tics};
+use support::{Output, Run, letter_tokenizer, run, sample, tics};
 use tempfile::TempDir;
 
 /// A folder in which the commands run.
@@ -104,10 +104,6 @@ fn prompts(dump: &Path, name: &str) -> Vec<String> {
     found.sort_unstable();
     assert!(found.iter().enumerate().all(|(expect, (number, _))| expect == *number));
     found.into_iter().map(|(_, text)| text).collect()
-}
-
-fn sample(name: &str) -> String {
-    format!("{}/../../traces/{name}", env!("CARGO_MANIFEST_DIR"))
 }
 
 fn rows(text: &str) -> Vec<Value> {
@@ -276,19 +272,7 @@ fn prefixes_that_cannot_be_are_said() {
     place.refuses(&[&["replay", &azure][..], &traced].concat(), &["--prefixes traced", "no hash_ids"]);
     place.refuses(&[&["replay", &mooncake, "--dummy"][..], &traced].concat(), &["--dummy", "leave out one"]);
     // One token a letter: no word is a token.
-    let vocab: serde_json::Map<String, Value> =
-        "▁abcdefghijklmnopqrstuvwxyz".chars().zip(0..).map(|(c, id)| (c.to_string(), json!(id))).collect();
-    let tokenizer = json!({
-        "version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "pre_tokenizer": null,
-        "post_processor": null,
-        "normalizer": {"type": "Replace", "pattern": {"String": " "}, "content": "▁"},
-        "decoder": {"type": "Replace", "pattern": {"String": "▁"}, "content": " "},
-        "model": {
-            "type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null,
-            "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false, "vocab": vocab, "merges": [],
-        },
-    });
-    place.write("tokenizer.json", &tokenizer.to_string());
+    place.write("tokenizer.json", &letter_tokenizer());
     place.write(
         "trace.jsonl",
         "{\"timestamp\": 0, \"input_length\": 30, \"output_length\": 2, \"hash_ids\": [1]}\n\

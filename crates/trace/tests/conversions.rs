@@ -1,19 +1,15 @@
 //! From one format to another and back.
 #![allow(clippy::unwrap_used, reason = "the helpers are tests too")]
 
+mod support;
+
 use std::sync::Arc;
 
 use proptest::prelude::*;
 use tics_record::Nanos;
-use tics_trace::{Format, Id, OpenOptions, RawJson, Row, RowWriter, Trace, WriteFormat, convert};
+use tics_trace::{Format, Id, OpenOptions, RawJson, Row, Trace, WriteFormat, convert};
 
-fn written(format: WriteFormat, rows: &[Row]) -> Vec<u8> {
-    let mut writer = RowWriter::new(format, Vec::new());
-    for row in rows {
-        writer.write(row).unwrap();
-    }
-    writer.finish().unwrap()
-}
+use support::{without, written};
 
 fn open(bytes: &[u8], format: &str) -> Trace {
     let options = OpenOptions { format: format.parse().ok(), ..OpenOptions::default() };
@@ -22,26 +18,6 @@ fn open(bytes: &[u8], format: &str) -> Trace {
 
 fn rows(trace: &Trace) -> Vec<Row> {
     trace.rows_as_recorded().collect::<Result<_, _>>().unwrap()
-}
-
-/// A row without the fields that were dropped.
-fn without(mut row: Row, fields: &[&str]) -> Row {
-    for field in fields {
-        match *field {
-            "hash_ids" => (row.hash_ids, row.block_size) = (None, None),
-            "id" => row.id = None,
-            "parent" => row.parent = None,
-            "session_id" => row.session = None,
-            "delay_s" => row.delay = None,
-            "type" => row.kind = None,
-            "turn" => row.turn = None,
-            "prompt" => row.prompt = None,
-            "messages" => row.messages = None,
-            "payload" => row.payload = None,
-            other => panic!("no such field: {other}"),
-        }
-    }
-    row
 }
 
 fn some_id() -> impl Strategy<Value = Id> {

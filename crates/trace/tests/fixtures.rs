@@ -1,10 +1,14 @@
 //! A file of every shape in which traces are published: read, converted to every format, and back.
 #![allow(clippy::unwrap_used, reason = "the helpers are tests too")]
 
+mod support;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use tics_trace::{Format, OpenOptions, Row, Trace, WriteFormat, convert, parse_field};
+
+use support::without;
 
 /// A file, its format, and time in nanoseconds, input and output length of each row in the file's order.
 type Fixture = (&'static str, Format, &'static [(u64, u32, u32)]);
@@ -141,35 +145,12 @@ fn every_shape_survives_conversion() {
             let returned = convert(&there, WriteFormat::Tics, &mut back).unwrap();
             assert!(returned.dropped.is_empty() && returned.left_out == 0, "{name} from {target}");
             let back = rows(&Trace::read(&*back, "back", &OpenOptions::default()).unwrap());
-            let expect: Vec<Row> =
-                holds.iter().map(|row| without(row, &converted_drops(target, row))).collect();
+            let expect: Vec<Row> = holds
+                .iter()
+                .map(|row| without(row.clone(), &target.drops(row).collect::<Vec<_>>()))
+                .collect();
             let plain = |rows: &[Row]| rows.iter().map(|r| Row { line: 0, ..r.clone() }).collect::<Vec<_>>();
             assert_eq!(plain(&back), plain(&expect), "{name} by {target}");
         }
     }
-}
-
-fn converted_drops(target: WriteFormat, row: &Row) -> Vec<&'static str> {
-    target.drops(row).collect()
-}
-
-/// A row without what a format has no place for.
-fn without(row: &Row, fields: &[&str]) -> Row {
-    let mut row = row.clone();
-    for field in fields {
-        match *field {
-            "hash_ids" => (row.hash_ids, row.block_size) = (None, None),
-            "id" => row.id = None,
-            "parent" => row.parent = None,
-            "session_id" => row.session = None,
-            "delay_s" => row.delay = None,
-            "type" => row.kind = None,
-            "turn" => row.turn = None,
-            "prompt" => row.prompt = None,
-            "messages" => row.messages = None,
-            "payload" => row.payload = None,
-            other => panic!("no such field: {other}"),
-        }
-    }
-    row
 }

@@ -1,10 +1,12 @@
 //! Every format, in the shape in which it is published.
 #![allow(clippy::unwrap_used, reason = "the helpers are tests too")]
 
+mod support;
+
 use std::sync::Arc;
 
 use tics_record::Nanos;
-use tics_trace::{Format, Id, OpenOptions, RawJson, Row, RowWriter, Selection, Trace, WriteFormat};
+use tics_trace::{Format, Id, OpenOptions, RawJson, Row, Selection, Trace, WriteFormat};
 
 fn open(text: &str) -> Trace {
     Trace::read(text.as_bytes(), "fixture", &OpenOptions::default()).unwrap()
@@ -15,11 +17,7 @@ fn rows(trace: &Trace) -> Vec<Row> {
 }
 
 fn written(target: WriteFormat, rows: &[Row]) -> String {
-    let mut writer = RowWriter::new(target, Vec::new());
-    for row in rows {
-        writer.write(row).unwrap();
-    }
-    String::from_utf8(writer.finish().unwrap()).unwrap()
+    String::from_utf8(support::written(target, rows)).unwrap()
 }
 
 const MOONCAKE: &str = "\

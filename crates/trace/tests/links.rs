@@ -1,22 +1,15 @@
 //! The turns of a schedule that wait for another.
 #![allow(clippy::unwrap_used, reason = "the helpers are tests too")]
 
+mod support;
+
 use std::num::NonZeroU64;
 
 use proptest::prelude::*;
 use tics_record::Nanos;
-use tics_trace::{
-    Follower, Id, Links, OpenOptions, Pause, Row, RowWriter, Scale, Selection, Trace, TraceError, TurnFinder,
-    WriteFormat,
-};
+use tics_trace::{Follower, Id, Links, Pause, Row, Scale, Selection, Trace, TraceError, TurnFinder};
 
-fn trace_of(rows: &[Row]) -> Trace {
-    let mut writer = RowWriter::new(WriteFormat::Tics, Vec::new());
-    for row in rows {
-        writer.write(row).unwrap();
-    }
-    Trace::read(&*writer.finish().unwrap(), "rows", &OpenOptions::default()).unwrap()
-}
+use support::trace_of;
 
 fn find(trace: &Trace, selection: &Selection, pause: &Pause) -> Links {
     Links::find(trace, selection, pause, |_, _| Ok::<(), TraceError>(())).unwrap()

@@ -1,6 +1,8 @@
 //! Parquet files: read whoever wrote them, written so that nothing is lost, and refused with the row.
 #![allow(clippy::unwrap_used, reason = "the helpers are tests too")]
 
+mod support;
+
 use std::sync::Arc;
 
 use parquet::basic::{Compression, GzipLevel};
@@ -12,7 +14,7 @@ use parquet::schema::parser::parse_message_type;
 use proptest::prelude::*;
 use tics_record::Nanos;
 use tics_trace::{
-    Format, Id, OpenOptions, RawJson, Row, RowWriter, Selection, Trace, WriteFormat, convert, parse_field,
+    Format, Id, OpenOptions, RawJson, Row, Selection, Trace, WriteFormat, convert, parse_field,
 };
 
 /// The values of one column, in the order of its rows.
@@ -137,11 +139,7 @@ fn rows(trace: &Trace) -> Vec<Row> {
 }
 
 fn written(rows: &[Row]) -> Vec<u8> {
-    let mut writer = RowWriter::new(WriteFormat::Parquet, Vec::new());
-    for row in rows {
-        writer.write(row).unwrap();
-    }
-    writer.finish().unwrap()
+    support::written(WriteFormat::Parquet, rows)
 }
 
 #[test]

@@ -1,22 +1,17 @@
 //! Slicing, scaling and order.
 #![allow(clippy::unwrap_used, reason = "the helpers are tests too")]
 
+mod support;
+
 use std::num::NonZeroU64;
 
 use proptest::prelude::*;
 use tics_record::Nanos;
 use tics_trace::{
-    LengthRange, OpenOptions, Row, RowWriter, Scale, Schedule, ScheduledRequest, Selection, Trace,
-    TraceError, WriteFormat,
+    LengthRange, OpenOptions, Row, Scale, Schedule, ScheduledRequest, Selection, Trace, TraceError,
 };
 
-fn trace_of(rows: &[Row]) -> Trace {
-    let mut writer = RowWriter::new(WriteFormat::Tics, Vec::new());
-    for row in rows {
-        writer.write(row).unwrap();
-    }
-    Trace::read(&*writer.finish().unwrap(), "rows", &OpenOptions::default()).unwrap()
-}
+use support::trace_of;
 
 fn all(schedule: Schedule) -> Vec<ScheduledRequest> {
     schedule.collect::<Result<_, _>>().unwrap()

@@ -1,23 +1,16 @@
 //! Spreading batches, and samples that keep what belongs together.
 #![allow(clippy::unwrap_used, reason = "the helpers are tests too")]
 
+mod support;
+
 use std::collections::{HashMap, HashSet};
 use std::num::NonZeroU64;
 
 use proptest::prelude::*;
 use tics_record::Nanos;
-use tics_trace::{
-    Id, OpenOptions, Row, RowWriter, Scale, ScheduledRequest, Selection, Spread, Trace, TraceError,
-    WriteFormat,
-};
+use tics_trace::{Id, Row, Scale, ScheduledRequest, Selection, Spread, Trace, TraceError};
 
-fn trace_of(rows: &[Row]) -> Trace {
-    let mut writer = RowWriter::new(WriteFormat::Tics, Vec::new());
-    for row in rows {
-        writer.write(row).unwrap();
-    }
-    Trace::read(&*writer.finish().unwrap(), "rows", &OpenOptions::default()).unwrap()
-}
+use support::trace_of;
 
 fn all(trace: &Trace, selection: &Selection) -> Vec<ScheduledRequest> {
     let schedule = trace.schedule(selection).unwrap();

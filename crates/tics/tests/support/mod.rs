@@ -286,3 +286,33 @@ impl Run {
         }
     }
 }
+
+/// A sample trace of the project.
+pub fn sample(name: &str) -> String {
+    format!("{}/../../traces/{name}", env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The program in a folder.
+pub fn in_folder(folder: &Path, args: &[&str]) -> Output {
+    run(tics().args(args).current_dir(folder))
+}
+
+/// A tokenizer with one token a letter: no word is a token.
+pub fn letter_tokenizer() -> String {
+    let vocab: serde_json::Map<String, serde_json::Value> = "▁abcdefghijklmnopqrstuvwxyz"
+        .chars()
+        .zip(0..)
+        .map(|(c, id)| (c.to_string(), serde_json::json!(id)))
+        .collect();
+    let tokenizer = serde_json::json!({
+        "version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "pre_tokenizer": null,
+        "post_processor": null,
+        "normalizer": {"type": "Replace", "pattern": {"String": " "}, "content": "▁"},
+        "decoder": {"type": "Replace", "pattern": {"String": "▁"}, "content": " "},
+        "model": {
+            "type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null,
+            "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false, "vocab": vocab, "merges": [],
+        },
+    });
+    tokenizer.to_string()
+}
