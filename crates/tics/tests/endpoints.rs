@@ -5,8 +5,8 @@ mod support;
 
 use std::path::Path;
 
-use serde_json::{Value, json};
-use support::{Run, in_folder, letter_tokenizer, run, sample, tics};
+use serde_json::Value;
+use support::{Run, in_folder, letter_tokenizer, sample};
 use tempfile::TempDir;
 
 /// A run, and the bodies that the server received of it, in the order of its requests.
