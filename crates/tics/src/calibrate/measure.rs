@@ -84,7 +84,7 @@ impl Compared {
         let summary = &played.summary;
         let checks = summary.validity.checks.iter();
         let objections =
-            checks.filter(|check| check.outcome != CheckOutcome::Pass).map(|check| check.id.clone());
+            checks.filter(|check| check.outcome > CheckOutcome::Pass).map(|check| check.id.clone());
         TicsFigures {
             cost: Cost {
                 events: self.n_events,
