@@ -3,8 +3,7 @@
 //! Points and spans of time ([`Stamp`], [`Nanos`], [`Clock`]), what came down a stream ([`Event`],
 //! [`EventClass`]), how a request ended ([`Outcome`]), its record ([`RequestRecord`]), the journal
 //! that holds the records ([`JournalWriter`], [`JournalReader`]), the description of the run
-//! ([`RunDescription`]), its live view ([`Snapshot`]), and the samples of the tester itself
-//! ([`HealthSample`]).
+//! ([`RunDescription`]), and its live view ([`Snapshot`]).
 //!
 //! The one decision that explains the rest: a record keeps *events* with their stamps and classes,
 //! not derived numbers, so that every definition of every latency can be computed later. The price
@@ -23,7 +22,6 @@
 #![warn(missing_docs)]
 
 mod event;
-mod health;
 mod journal;
 mod live;
 mod outcome;
@@ -34,11 +32,6 @@ mod server;
 mod time;
 
 pub use event::{Event, EventClass};
-pub use health::{
-    Canary, HEALTH_FORMAT, HealthError, HealthHeader, HealthSample, HealthWriter, MachineTime, Pressure,
-    ServerTotals, Sockets, TcpCounters, ThreadSample, Throttling, TimerDelays, Verdict, WallClock,
-    read_health,
-};
 pub use journal::{Closing, Header, JOURNAL_FORMAT, JournalError, JournalReader, JournalWriter, Line, Sent};
 pub use live::{Gauge, LiveHistogram, LivePercentiles, Phase, Progress, Snapshot};
 pub use outcome::{LateCause, Outcome};

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use tics_record::{Outcome, RunDescription};
-use tics_stats::{Channels, Check, CheckOutcome, Summary, TokenCount, Validity};
+use tics_stats::{Channels, Check, CheckOutcome, Summary, TokenCount};
 
 use crate::achieved::{achieved, any_asked};
 use crate::latency::latencies;
@@ -30,7 +30,7 @@ pub fn render_full(summary: &Summary, run: &RunDescription) -> String {
 
 fn report(summary: &Summary, run: &RunDescription, full: bool) -> String {
     let mut out = String::new();
-    verdict(&mut out, &summary.validity, &run.name);
+    verdict(&mut out, summary, &run.name, full);
     out.push('\n');
     what_was_run(&mut out, run);
     out.push('\n');
@@ -59,24 +59,27 @@ fn report(summary: &Summary, run: &RunDescription, full: bool) -> String {
 }
 
 /// What did not pass, with its number, its limit and the remedy; then what passed with a note; then the
-/// names of the rest.
-fn verdict(out: &mut String, validity: &Validity, run: &str) {
+/// names of what passed, and how many had nothing to judge (`full`: which).
+fn verdict(out: &mut String, summary: &Summary, run: &str, full: bool) {
+    let validity = &summary.validity;
     labelled(out, validity.verdict.name(), run);
     let mut worst_first: Vec<&Check> = validity.checks.iter().collect();
     worst_first.sort_by_key(|check| std::cmp::Reverse(check.outcome));
-    let (mut passed, mut not_judged) = (String::new(), String::new());
+    let (mut passed, mut not_judged) = (Vec::new(), Vec::new());
+    // The table of latencies says which quantiles lack requests, and how many.
+    let said = |check: &Check| check.id == "D2" && summary.ttft_ms.bounds.p99_needs.is_some();
     for check in worst_first {
+        if check.outcome == CheckOutcome::NotJudged {
+            not_judged.push(check.id.as_str());
+        }
         match check.outcome {
-            CheckOutcome::Pass if check.note.is_none() => {
-                let _ = write!(passed, " {}", check.id);
-            }
-            CheckOutcome::NotJudged if check.note.is_none() => {
-                let _ = write!(not_judged, " {}", check.id);
-            }
-            CheckOutcome::Pass | CheckOutcome::NotJudged => {
-                let note = check.note.as_deref().unwrap_or_default();
-                labelled(out, &format!("  {}", check.id), &format!("note: {note}"));
-            }
+            CheckOutcome::Pass | CheckOutcome::NotJudged => match &check.note {
+                Some(note) if !said(check) => {
+                    labelled(out, &format!("  {}", check.id), &format!("note: {note}"));
+                }
+                _ if check.outcome == CheckOutcome::Pass => passed.push(check.id.as_str()),
+                _ => {}
+            },
             CheckOutcome::Suspect | CheckOutcome::Invalid => {
                 labelled(out, &format!("  {}", check.id), &one_check(check));
                 for note in check.note.iter().chain(&check.remedy) {
@@ -85,10 +88,13 @@ fn verdict(out: &mut String, validity: &Validity, run: &str) {
             }
         }
     }
-    for (what, ids) in [("  passed", passed), ("  not judged", not_judged)] {
-        if !ids.is_empty() {
-            labelled(out, what, &ids);
-        }
+    if !passed.is_empty() {
+        labelled(out, "  passed", &passed.join(" "));
+    }
+    if !not_judged.is_empty() {
+        let count = format!("{} of {} (docs/validity.md)", not_judged.len(), validity.checks.len());
+        let ids = if full { format!(": {}", not_judged.join(" ")) } else { String::new() };
+        labelled(out, "  not judged", &(count + &ids));
     }
 }
 

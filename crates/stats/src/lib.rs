@@ -6,7 +6,7 @@
 //! exact, computed from every gap of every stream. The price is memory: 4 bytes a tic (8 for a gap
 //! above 4.29 s) and about 90 bytes a request.
 //!
-//! The verdict is judged by [`judge`] from [`Evidence`], live and offline alike; [`evidence`] collects it.
+//! The verdict is judged by [`judge`] from [`Evidence`]; [`evidence`] collects it.
 //!
 //! It knows no file, no network, no runtime and no terminal. Feed it lines from wherever they are.
 //!
@@ -94,7 +94,7 @@ pub use lengths::LengthClass;
 pub use objective::{Comparison, FailedAs, Limit, Metric, Objective, ObjectiveError, Quantity, Slo, Wanted};
 pub use over_time::{Concurrency, Steady, Window};
 pub use quantile::{Empty, Quantile, Sample, quantile};
-pub use summariser::{Plan, Samples, Summariser, summarise, summarise_with};
+pub use summariser::{Plan, Summariser, summarise};
 pub use summary::{
     Example, InputTokens, OutputTokens, Populations, Requests, SharedReads, Summary, TokenCount,
 };

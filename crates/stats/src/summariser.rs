@@ -3,12 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 
 use tics_record::{
-    Closing, HealthSample, LateCause, Line, LoadModel, Nanos, Outcome, RequestRecord, RunDescription, Sent,
-    ServerTotals, Stamp,
+    Closing, LateCause, Line, LoadModel, Nanos, Outcome, RequestRecord, RunDescription, Sent, Stamp,
 };
 
 use crate::channels::Channels;
-use crate::evidence::{Observed, Timing, timing, trend};
+use crate::evidence::{Lengths, Timing, timing, trend};
 use crate::figures::{Figures, Latencies, Parts, Whole, population};
 use crate::index_set::IndexSet;
 use crate::peaks::{Flight, lateness_beyond_place, max_overlap};
@@ -36,15 +35,6 @@ impl From<&RunDescription> for Plan {
     }
 }
 
-/// Samples taken beside the records.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Samples {
-    /// Of the tester (`health.jsonl`), in order.
-    pub health: Vec<HealthSample>,
-    /// Of the server (`server.jsonl`).
-    pub server: Vec<ServerTotals>,
-}
-
 /// Summarises the lines of a journal: what ends a run and what `tics report` does, by one function.
 ///
 /// # Errors
@@ -54,24 +44,10 @@ pub fn summarise<E>(
     run: &RunDescription,
     wanted: &Wanted,
 ) -> Result<Summary, E> {
-    summarise_with(lines, run, &Samples::default(), wanted)
-}
-
-/// The same with what was sampled beside the records, which the verdict takes into account.
-///
-/// # Errors
-/// The first error among the lines, as it is.
-pub fn summarise_with<E>(
-    lines: impl IntoIterator<Item = Result<Line, E>>,
-    run: &RunDescription,
-    samples: &Samples,
-    wanted: &Wanted,
-) -> Result<Summary, E> {
     let mut summariser = Summariser::new();
     for line in lines {
         summariser.line(&line?);
     }
-    summariser.samples(samples);
     summariser.expect_cold(!run.prompts.prefixes && run.prompts.salt.is_some());
     Ok(summariser.finish_as(&Plan::from(run), &Limits::changed_by(&run.checks), wanted))
 }
@@ -102,7 +78,7 @@ pub struct Summariser {
     open: HashMap<u64, Sent>,
     last: Stamp,
     closing: Option<Closing>,
-    observed: Observed,
+    lengths: Lengths,
 }
 
 impl Summariser {
@@ -135,15 +111,9 @@ impl Summariser {
         self.closing = Some(*closing);
     }
 
-    /// Takes the samples of the tester and of the server.
-    pub fn samples(&mut self, samples: &Samples) {
-        samples.health.iter().for_each(|sample| self.observed.health(sample));
-        samples.server.iter().for_each(|sample| self.observed.server(sample));
-    }
-
     /// Says that no cache of the server should know the prompts.
     pub fn expect_cold(&mut self, cold: bool) {
-        self.observed.lengths.cold = cold;
+        self.lengths.cold = cold;
     }
 
     /// Takes the record of a request that ended.
@@ -154,7 +124,7 @@ impl Summariser {
         }
         self.outcomes[record.outcome as usize] += 1;
         self.turns.add(record);
-        self.observed.record(record);
+        self.lengths.record(record);
         self.requests.add(record);
         let end = record.end.or(record.events.last().map(|e| e.at));
         self.last = [end, record.sent].into_iter().flatten().fold(self.last, Stamp::max);
@@ -249,7 +219,7 @@ impl Summariser {
         self.open.retain(|i, _| !ended.contains(*i));
         self.last = self.last.max(other.last);
         self.closing = self.closing.or(other.closing);
-        self.observed.merge(other.observed);
+        self.lengths.merge(&other.lengths);
     }
 
     /// The figures that every run has.
@@ -282,19 +252,15 @@ impl Summariser {
         let median_ttft_ns = latencies.ttft.p50.map(|ms| ms * 1e6);
         let open = plan.model == LoadModel::OpenLoop;
         let slack = limits.lateness(median_ttft_ns) as u64;
-        let mut observed = std::mem::take(&mut self.observed);
-        let server = observed.conclude(&self.flights, requests.sent, requests.answered());
+        self.read_delay_p99.sort_unstable();
         let ramp = self.closing.map_or(0, |c| c.max_in_flight);
         let evidence = Evidence {
             model: Some(plan.model),
-            live: false,
             answered: requests.answered(),
             median_icl_ns: latencies.icl.p50.map(|ms| ms * 1e6),
             timing: if open { timing(&self.flights, slack) } else { Timing::default() },
-            health: observed.health,
-            reads: observed.reads,
-            lengths: observed.lengths,
-            server,
+            read_delay_p99_ns: quantile(&self.read_delay_p99, Quantile::P50).ok(),
+            lengths: self.lengths,
             trend: trend(&self.flights, ramp),
             scheduled: plan.scheduled,
             sent: requests.sent,
@@ -379,9 +345,8 @@ impl Summariser {
     }
 
     /// Everything but the verdict and the populations, which are added to it.
-    fn summary(mut self, requests: Requests, whole: &Whole, latencies: &Latencies, parts: Parts) -> Summary {
+    fn summary(self, requests: Requests, whole: &Whole, latencies: &Latencies, parts: Parts) -> Summary {
         let output_tokens = self.tokens.output(requests.answered());
-        self.read_delay_p99.sort_unstable();
         let mut read_delay_us = Distribution::of_sorted(&self.read_delay_p99, 1e3);
         read_delay_us.max = read_delay_us.max.map(|_| self.read_delay_max.as_micros_f64());
         let tics = output_tokens.tics;

@@ -8,12 +8,7 @@ use super::{Check, Evidence, Judged, Limits};
 const P99_NEEDS: u64 = 662;
 
 pub(super) fn checks(evidence: &Evidence, limits: &Limits) -> Vec<Check> {
-    let mut checks: Vec<Check> =
-        [trend(evidence), enough(evidence), censoring(evidence)].map(|j| j.check(limits)).into();
-    if evidence.live {
-        checks.retain(|check| check.id != "D2");
-    }
-    checks
+    [trend(evidence), enough(evidence), censoring(evidence)].map(|j| j.check(limits)).into()
 }
 
 /// Only where the load is the same throughout: a closed loop after its first requests.

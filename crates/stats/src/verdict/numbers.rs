@@ -1,50 +1,28 @@
-//! C: whether the numbers agree with each other, with the server's, and with what was asked.
+//! C: whether the numbers agree with each other and with what was asked.
 
 use super::{Check, Evidence, Judged, Limits};
-use crate::evidence::ServerCounts;
 
 pub(super) fn checks(evidence: &Evidence, limits: &Limits) -> Vec<Check> {
     let mut all = Vec::from(identities(evidence));
-    all.push(server(evidence));
     all.extend(as_asked(evidence));
     all.into_iter().map(|judged| judged.check(limits)).collect()
 }
 
-fn identities(evidence: &Evidence) -> [Judged; 3] {
+fn identities(evidence: &Evidence) -> [Judged; 2] {
     let lengths = &evidence.lengths;
-    let little = evidence.health.as_ref().and_then(|digest| lengths.little(digest));
     let few = lengths.n_with_usage > 0;
     let under = few.then(|| 100.0 * lengths.usage_below_tics as f64 / lengths.n_with_usage as f64);
     [
         Judged::new(
             "C1a",
             "requests whose TTFT and gaps do not add up to their last tic",
-            (!evidence.live).then_some(lengths.broken_sums as f64),
+            Some(lengths.broken_sums as f64),
             0.0,
         )
-        .remedy("stamps are out of order: a clock was set or the tester has a fault; see B6a"),
-        Judged::new(
-            "C1b",
-            "requests in flight as counted, off those of the records (Little's law)",
-            little.map(|l| l.off * 100.0),
-            little.map_or(1.0, |l| l.tolerance * 100.0),
-        )
-        .hard(25.0)
-        .remedy("counts and stamps disagree: the tester stood still (see B6c) or has a fault"),
+        .remedy("stamps are out of order: a clock was set, or the tester has a fault"),
         Judged::new("C1c", "requests with fewer tokens by the server's count than tics", under, 1.0)
             .remedy("the server counts its tokens wrongly: TPOT and tokens/s rest on that count"),
     ]
-}
-
-fn server(evidence: &Evidence) -> Judged {
-    let server = evidence.server.as_ref();
-    let off = server.map(ServerCounts::worst);
-    let note = off.as_ref().filter(|w| w.off > 0.0);
-    let note = note.map(|w| format!("{}: {} by the server's counters, {} here", w.what, w.theirs, w.ours));
-    let name = server.map_or(String::new(), |s| format!(" of {}", s.server));
-    Judged::new("C2", format!("off the counters{name}"), off.map(|w| w.off * 100.0), 0.5)
-        .note(note)
-        .remedy("somebody else used the server, or it miscounts: have it alone, or --check C2=off")
 }
 
 fn as_asked(evidence: &Evidence) -> [Judged; 3] {

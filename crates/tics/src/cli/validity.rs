@@ -8,7 +8,7 @@ use tics_stats::{CHECKS, check_info};
 /// Thresholds by hand.
 #[derive(Debug, Clone, Default, Args)]
 pub struct ValidityArgs {
-    /// Threshold of a check of the measurement, or `off`: A1=5, C2=off (docs/validity.md has them all); may
+    /// Threshold of a check of the measurement, or `off`: A1=5, D1=off (docs/validity.md has them all); may
     /// be repeated
     #[arg(long, value_name = "ID=VALUE", value_parser = check)]
     pub check: Vec<(String, Option<f64>)>,
@@ -22,7 +22,7 @@ impl ValidityArgs {
 }
 
 fn check(text: &str) -> Result<(String, Option<f64>), String> {
-    let expected = "expected a check and its threshold, such as A1=5, or C2=off";
+    let expected = "expected a check and its threshold, such as A1=5, or D1=off";
     let (id, value) = text.split_once('=').ok_or_else(|| expected.to_owned())?;
     let Some(info) = check_info(id) else {
         let ids: Vec<&str> = CHECKS.iter().map(|info| info.id).collect();
@@ -46,7 +46,7 @@ mod tests {
     fn thresholds_and_what_is_none() {
         assert_eq!(check("A1=5"), Ok(("A1".to_owned(), Some(5.0))));
         assert_eq!(check("A1=0.5ms"), Ok(("A1".to_owned(), Some(0.5))));
-        assert_eq!(check("C2=off"), Ok(("C2".to_owned(), None)));
+        assert_eq!(check("D1=off"), Ok(("D1".to_owned(), None)));
         assert!(check("Z9=1").unwrap_err().contains("A1, A2a"));
         for wrong in ["A1", "A1=", "A1=-1", "A1=inf", "A1=soon"] {
             assert!(check(wrong).unwrap_err().starts_with("expected"), "{wrong}");
