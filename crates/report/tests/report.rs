@@ -95,7 +95,7 @@ fn summary(records: &[RequestRecord], scheduled: u64, closing: Option<Closing>) 
     if let Some(closing) = closing {
         summariser.closing(&closing);
     }
-    summariser.finish(&Plan { scheduled, model: LoadModel::OpenLoop }, &Limits::default())
+    summariser.finish(&Plan::new(scheduled, LoadModel::OpenLoop), &Limits::default())
 }
 
 fn good() -> Summary {

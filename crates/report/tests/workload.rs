@@ -48,7 +48,7 @@ fn summary(records: &[RequestRecord]) -> Summary {
     for record in records {
         summariser.record(record);
     }
-    summariser.finish(&Plan { scheduled: 3, model: LoadModel::OpenLoop }, &Limits::default())
+    summariser.finish(&Plan::new(3, LoadModel::OpenLoop), &Limits::default())
 }
 
 /// What the report says between the load and the latencies, of lengths and cache alone.

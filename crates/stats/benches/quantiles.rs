@@ -43,7 +43,7 @@ fn quantiles(c: &mut Criterion) {
     });
     group.bench_function("summary of ten million tics", |b| {
         let records: Vec<RequestRecord> = (0..1_000).map(record).collect();
-        let plan = Plan { scheduled: VALUES / TICS, model: LoadModel::OpenLoop };
+        let plan = Plan::new(VALUES / TICS, LoadModel::OpenLoop);
         b.iter(|| {
             let mut summariser = Summariser::new();
             for i in 0..VALUES / TICS {

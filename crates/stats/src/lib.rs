@@ -22,7 +22,7 @@
 //!
 //! let mut summariser = Summariser::new();
 //! summariser.record(&record);
-//! let plan = Plan { scheduled: 1, model: LoadModel::OpenLoop };
+//! let plan = Plan::new(1, LoadModel::OpenLoop);
 //! let summary = summariser.finish(&plan, &Limits::default());
 //! assert_eq!(summary.ttft_ms.p99, Some(5.0));
 //! assert_eq!(summary.icl_ms.p99, None); // one tic has no gap, and no gap is not 0 ms

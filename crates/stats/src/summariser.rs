@@ -27,11 +27,26 @@ pub struct Plan {
     pub scheduled: u64,
     /// How arrivals were made.
     pub model: LoadModel,
+    /// Tokens that the server's chat template adds to each prompt that was made; none where not known.
+    pub template_tokens: Option<u32>,
+    /// Whether the server can know of the prompts only what the run itself sent (`cache` cold or warm).
+    pub own_prompts: bool,
+}
+
+impl Plan {
+    /// Of prompts of which nothing is known.
+    pub const fn new(scheduled: u64, model: LoadModel) -> Self {
+        Plan { scheduled, model, template_tokens: None, own_prompts: false }
+    }
 }
 
 impl From<&RunDescription> for Plan {
     fn from(run: &RunDescription) -> Self {
-        Plan { scheduled: run.load.scheduled, model: run.load.model }
+        Plan {
+            template_tokens: run.prompts.template_tokens,
+            own_prompts: matches!(run.prompts.cache.as_deref(), Some("cold" | "warm")),
+            ..Plan::new(run.load.scheduled, run.load.model)
+        }
     }
 }
 
@@ -48,7 +63,6 @@ pub fn summarise<E>(
     for line in lines {
         summariser.line(&line?);
     }
-    summariser.expect_cold(!run.prompts.prefixes && run.prompts.salt.is_some());
     Ok(summariser.finish_as(&Plan::from(run), &Limits::changed_by(&run.checks), wanted))
 }
 
@@ -109,11 +123,6 @@ impl Summariser {
     pub fn closing(&mut self, closing: &Closing) {
         self.last = self.last.max(closing.end);
         self.closing = Some(*closing);
-    }
-
-    /// Says that no cache of the server should know the prompts.
-    pub fn expect_cold(&mut self, cold: bool) {
-        self.lengths.cold = cold;
     }
 
     /// Takes the record of a request that ended.
@@ -261,6 +270,8 @@ impl Summariser {
             timing: if open { timing(&self.flights, slack) } else { Timing::default() },
             read_delay_p99_ns: quantile(&self.read_delay_p99, Quantile::P50).ok(),
             lengths: self.lengths,
+            template_tokens: plan.template_tokens,
+            cache: self.workload.compared().filter(|_| plan.own_prompts),
             trend: trend(&self.flights, ramp),
             scheduled: plan.scheduled,
             sent: requests.sent,

@@ -104,6 +104,9 @@ pub struct CacheComparison {
     pub expected_tokens: u64,
     /// Tokens found.
     pub observed_tokens: u64,
+    /// Tokens of their prompts, as the server counted, else as asked.
+    #[serde(default)]
+    pub prompt_tokens: u64,
     /// Requests of which the server found more than expected.
     pub more: u64,
     /// Requests of which it found less.
@@ -206,6 +209,7 @@ impl Workload {
         if let (Some(hits), Some(cached)) = (input.expected, record.cached_tokens) {
             let both = &mut self.compared;
             both.requests += 1;
+            both.prompt_tokens += u64::from(prompt);
             both.expected_tokens += u64::from(hits.cached_tokens);
             both.observed_tokens += u64::from(cached);
             both.more += u64::from(cached > hits.cached_tokens);
@@ -240,10 +244,16 @@ impl Workload {
         self.observed.merge(&other.observed);
         let (ours, theirs) = (&mut self.compared, &other.compared);
         ours.requests += theirs.requests;
+        ours.prompt_tokens += theirs.prompt_tokens;
         ours.expected_tokens += theirs.expected_tokens;
         ours.observed_tokens += theirs.observed_tokens;
         ours.more += theirs.more;
         ours.fewer += theirs.fewer;
+    }
+
+    /// Over the requests of which both are known; none without any.
+    pub(crate) fn compared(&self) -> Option<CacheComparison> {
+        Some(self.compared).filter(|both| both.requests > 0)
     }
 
     /// The figures.
@@ -254,14 +264,25 @@ impl Workload {
             let p50 = quantile(&self.differences, Quantile::P50).ok()?;
             Some(LengthDifference { min: *min, p50, max: *max })
         });
+        let compared = self.compared();
         let first = self.first.into_values().collect();
         let cache = CacheUse {
             expected: self.expected.rated(),
             observed: self.observed.rated(),
-            compared: Some(self.compared).filter(|both| both.requests > 0),
+            compared,
             server: None,
         };
         (InputLengths { difference, first, ..self.lengths }, cache)
+    }
+}
+
+impl CacheComparison {
+    /// What the server found beyond what was expected and the beginning that a chat template of
+    /// `template_tokens` gives every prompt, as a share of the prompts; none without tokens.
+    pub fn unexplained(&self, template_tokens: u32) -> Option<f64> {
+        let explained = self.expected_tokens + self.requests * u64::from(template_tokens);
+        let beyond = self.observed_tokens.saturating_sub(explained);
+        (self.prompt_tokens > 0).then(|| beyond as f64 / self.prompt_tokens as f64)
     }
 }
 
@@ -371,6 +392,10 @@ mod tests {
         let compared = cache.compared.unwrap();
         assert_eq!((compared.requests, compared.more, compared.fewer), (2, 0, 1));
         assert_eq!((compared.expected_tokens, compared.observed_tokens), (48, 32));
+        assert_eq!((compared.prompt_tokens, compared.unexplained(0)), (80, Some(0.0)));
+        let (_, cache) = figures(&[blocks(40, 1, Some(20)), blocks(40, 1, Some(40))]);
+        let shares = [0, 4, 14].map(|template| cache.compared.unwrap().unexplained(template));
+        assert_eq!(shares, [Some(0.35), Some(0.25), Some(0.0)]);
     }
 
     #[test]

@@ -41,7 +41,7 @@ fn summary(records: &[RequestRecord], model: LoadModel, asked: &Asked) -> Summar
         max_queued: 0,
         pacer_spun: Nanos::ZERO,
     });
-    let plan = Plan { scheduled: records.len() as u64, model };
+    let plan = Plan::new(records.len() as u64, model);
     summariser.finish_as(&plan, &Limits::default(), &Wanted::parse(asked).unwrap())
 }
 

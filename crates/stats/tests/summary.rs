@@ -50,7 +50,7 @@ fn collect(records: &[RequestRecord]) -> Summariser {
 
 fn finish(mut summariser: Summariser, scheduled: u64) -> Summary {
     summariser.closing(&CLOSED);
-    summariser.finish(&Plan { scheduled, model: LoadModel::OpenLoop }, &Limits::default())
+    summariser.finish(&Plan::new(scheduled, LoadModel::OpenLoop), &Limits::default())
 }
 
 fn summary(records: &[RequestRecord]) -> Summary {
@@ -156,7 +156,7 @@ proptest! {
         if !cut_off {
             summariser.closing(&Closing { interrupted, ..CLOSED });
         }
-        let plan = Plan { scheduled, model: LoadModel::OpenLoop };
+        let plan = Plan::new(scheduled, LoadModel::OpenLoop);
         let got = summariser.finish(&plan, &Limits::default());
         let r = got.requests;
         prop_assert_eq!(r.scheduled, scheduled);
@@ -291,7 +291,7 @@ fn a_run_cut_off_names_what_was_in_flight() {
     let mut summariser = collect(&[answered(0, 0, &[10, 20])]);
     summariser.sent(&Sent { i: 2, due: at(5), sent: at(6) });
     summariser.sent(&Sent { i: 1, due: at(4), sent: at(5) });
-    let plan = Plan { scheduled: 9, model: LoadModel::OpenLoop };
+    let plan = Plan::new(9, LoadModel::OpenLoop);
     let cut = summariser.clone().finish(&plan, &Limits::default());
     assert_eq!((cut.requests.sent, cut.requests.not_sent, cut.requests.lost), (3, 6, 0));
     assert_eq!(cut.count(Outcome::Cancelled), 2);

@@ -75,6 +75,12 @@ impl Played {
         &self.run.summary["cache"]
     }
 
+    /// How the check `id` came out.
+    fn outcome(&self, id: &str) -> &str {
+        let checks = self.run.summary["validity"]["checks"].as_array().unwrap();
+        checks.iter().find(|check| check["id"] == id).unwrap()["outcome"].as_str().unwrap()
+    }
+
     fn tokens(&self, what: &str) -> u64 {
         self.cache()[what]["cached_tokens"].as_u64().unwrap()
     }
@@ -177,6 +183,10 @@ fn a_warm_run_finds_what_its_requests_share() {
         count_short(&place.0.path().join("trace.jsonl"), 300, 9)
     );
     template.says("left to the server's chat template");
+    let cold = place.replay(&other, "template-cold", &[]);
+    for played in [&template, &cold] {
+        assert_eq!((played.outcome("C3b"), played.outcome("C3c")), ("pass", "pass"));
+    }
 }
 
 /// Those of the first `n` rows that are no longer than a template.
@@ -221,6 +231,7 @@ fn lengths_that_differ_are_shown() {
     assert_eq!((&lengths["differ"], &lengths["made"]), (&Value::from(20), &Value::from(20)));
     assert_eq!(lengths["difference"], serde_json::json!({"min": 13, "p50": 13.0, "max": 13}));
     played.says("counted - asked in the 20 requests that differ: +13 to +13, median +13; request 0 (row 1)");
+    assert_eq!((played.outcome("C3b"), played.outcome("C3c")), ("not_judged", "not_judged"));
     // A server without a cache says nothing of one.
     played.says("observed not said in the answers");
     let exact = place.replay(&sim, "exact", &["--limit", "20"]);

@@ -86,6 +86,12 @@ impl Played {
         self.run.records.values().map(|r| input(r, "usage") - input(r, "asked")).collect()
     }
 
+    /// How the check `id` came out.
+    fn outcome(&self, id: &str) -> &str {
+        let checks = self.run.summary["validity"]["checks"].as_array().unwrap();
+        checks.iter().find(|check| check["id"] == id).unwrap()["outcome"].as_str().unwrap()
+    }
+
     fn words(&self, number: usize) -> Vec<&str> {
         self.prompts[number].split(' ').collect()
     }
@@ -341,8 +347,10 @@ fn the_server_counts_the_lengths_asked_for() {
     let exact = place.play("exact", &args, "--template-tokens=13");
     assert_eq!(*exact.source("template_tokens"), 13);
     assert_eq!(exact.surplus(), vec![0; 210]);
+    assert_eq!(exact.outcome("C3b"), "pass");
     let raw = place.play("raw", &[&args[..], &["--raw-lengths"]].concat(), "--template-tokens=13");
     assert_eq!((raw.source("template_tokens"), raw.surplus()), (&Value::Null, vec![13; 210]));
+    assert_eq!((raw.outcome("C3b"), raw.outcome("C3c")), ("not_judged", "not_judged"));
     let bench =
         ["bench", "--requests", "20", "--input-tokens", "5..40", "--output-tokens", "2", "--seed", "3"];
     let bench = place.play("bench", &bench, "--template-tokens=13");
@@ -351,6 +359,7 @@ fn the_server_counts_the_lengths_asked_for() {
     let expect: Vec<i64> = bench.run.records.values().map(|r| (14 - asked(r)).max(0)).collect();
     assert!(expect.iter().any(|n| *n > 0) && expect.contains(&0));
     assert_eq!(bench.surplus(), expect);
+    assert_eq!(bench.outcome("C3b"), "pass");
     // A server that says nothing, and texts of the user's.
     let mute = [&args[..], &["--limit", "3", "--extra-body", r#"{"stream_options": null}"#]].concat();
     let mute = place.play("mute", &mute, "--template-tokens=13");
@@ -359,6 +368,7 @@ fn the_server_counts_the_lengths_asked_for() {
     assert_eq!(mute.words(0).len(), 677);
     place.write("texts.jsonl", "{\"prompt\": \"one two three\", \"output_length\": 2}\n");
     let given = place.play("given", &["replay", "texts.jsonl"], "--template-tokens=13");
+    assert_eq!(given.outcome("C3b"), "not_judged");
     assert_eq!(
         (given.prompts, given.run.description["prompts"]["mode"].as_str()),
         (vec!["one two three".to_owned()], Some("given"))

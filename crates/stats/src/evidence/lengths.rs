@@ -15,14 +15,12 @@ pub struct Lengths {
     pub output_asked: u64,
     /// Output tokens that came: the server's count, else tics.
     pub output_got: u64,
-    /// Input tokens asked for, of requests whose prompt the server counted.
-    pub input_asked: u64,
+    /// Requests whose prompt was made to a length, and counted by the server.
+    pub n_made: u64,
+    /// Tokens of these prompts, without what the server's chat template adds.
+    pub made: u64,
     /// The server's count of them.
-    pub input_got: u64,
-    /// Prompt tokens that the server found in its cache, of requests for which it said so.
-    pub cached: Option<u64>,
-    /// Whether the prompts are new to any cache.
-    pub cold: bool,
+    pub made_counted: u64,
 }
 
 impl Lengths {
@@ -45,12 +43,10 @@ impl Lengths {
         let got = record.output.usage.map_or(tics, u64::from);
         self.output_asked += u64::from(record.output.asked);
         self.output_got += got;
-        if let Some(usage) = record.input.usage {
-            self.input_asked += u64::from(record.input.asked);
-            self.input_got += u64::from(usage);
-            if let Some(cached) = record.cached_tokens {
-                *self.cached.get_or_insert(0) += u64::from(cached);
-            }
+        if let (Some(sent), Some(counted)) = (record.input.sent, record.input.usage) {
+            self.n_made += 1;
+            self.made += u64::from(sent);
+            self.made_counted += u64::from(counted);
         }
     }
 
@@ -60,18 +56,9 @@ impl Lengths {
         self.usage_below_tics += other.usage_below_tics;
         self.output_asked += other.output_asked;
         self.output_got += other.output_got;
-        self.input_asked += other.input_asked;
-        self.input_got += other.input_got;
-        if let Some(cached) = other.cached {
-            *self.cached.get_or_insert(0) += cached;
-        }
-        self.cold |= other.cold;
-    }
-
-    /// Share of prompt tokens that a cache knew; none where it may know them.
-    pub fn cached_share(&self) -> Option<f64> {
-        let cached = self.cached.filter(|_| self.cold && self.input_got > 0)?;
-        Some(cached as f64 / self.input_got as f64)
+        self.n_made += other.n_made;
+        self.made += other.made;
+        self.made_counted += other.made_counted;
     }
 }
 
@@ -87,7 +74,7 @@ mod tests {
         record.outcome = Outcome::Ok;
         record.events =
             stamps.iter().map(|at| Event::new(Stamp::from_nanos(*at), EventClass::Content)).collect();
-        record.input = InputTokens { asked: 100, usage: Some(110), ..InputTokens::default() };
+        record.input = InputTokens { asked: 100, usage: Some(110), sent: Some(97), expected: None };
         record.output = OutputTokens { asked: 3, tics: stamps.len() as u32, usage: Some(usage) };
         record
     }
@@ -101,16 +88,8 @@ mod tests {
         lengths.record(&record(&[5, 40, 50], 4));
         assert_eq!((lengths.broken_sums, lengths.usage_below_tics, lengths.n_with_usage), (2, 1, 3));
         assert_eq!((lengths.output_asked, lengths.output_got), (9, 9));
-        assert_eq!((lengths.input_asked, lengths.input_got), (300, 330));
-    }
-
-    #[test]
-    fn a_cache_is_judged_only_where_it_should_be_cold() {
-        let mut lengths = Lengths { cold: true, ..Lengths::default() };
-        assert_eq!(lengths.cached_share(), None);
-        lengths.record(&RequestRecord { cached_tokens: Some(11), ..record(&[20], 1) });
-        assert_eq!(lengths.cached_share(), Some(0.1));
-        lengths.cold = false;
-        assert_eq!(lengths.cached_share(), None);
+        let own = InputTokens { sent: None, ..record(&[20], 1).input };
+        lengths.record(&RequestRecord { input: own, ..record(&[20], 1) });
+        assert_eq!((lengths.n_made, lengths.made, lengths.made_counted), (3, 291, 330));
     }
 }

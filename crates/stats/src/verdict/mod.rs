@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use tics_record::{LateCause, LoadModel};
 
+use crate::CacheComparison;
 use crate::evidence::{Lengths, Timing, Trend};
 
 /// Whether the measurement can be trusted. Failures of the server never touch it.
@@ -137,7 +138,7 @@ pub const CHECKS: [CheckInfo; 16] = [
     info("C1c", "%", "servers that count too many tokens"),
     info("C3a", "%", "lengths that differ both ways and cancel out"),
     info("C3b", "%", "lengths that differ both ways and cancel out"),
-    info("C3c", "%", "servers that do not say what they had cached"),
+    info("C3c", "%", "servers that do not say what they had cached, or forget as much of it"),
     info("D1", "%", "traces: they are not stationary by design"),
     info("D2", "", "requests that depend on each other"),
     info("D3", "", "requests that a time limit cut"),
@@ -240,6 +241,11 @@ pub struct Evidence {
     pub read_delay_p99_ns: Option<f64>,
     /// Lengths, tokens and identities.
     pub lengths: Lengths,
+    /// Tokens that the server's chat template adds to a prompt that was made; none where not known.
+    pub template_tokens: Option<u32>,
+    /// What a prefix cache was expected to find and found; none where the server may know the prompts from
+    /// before the run.
+    pub cache: Option<CacheComparison>,
     /// TTFT over the time of a closed loop.
     pub trend: Option<Trend>,
 }

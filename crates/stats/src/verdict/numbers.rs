@@ -28,7 +28,12 @@ fn identities(evidence: &Evidence) -> [Judged; 2] {
 fn as_asked(evidence: &Evidence) -> [Judged; 3] {
     let lengths = &evidence.lengths;
     let off = |asked: u64, got: u64| (asked > 0).then(|| 100.0 * asked.abs_diff(got) as f64 / asked as f64);
-    let cached = lengths.cached_share().map(|s| s * 100.0);
+    let template = evidence.template_tokens;
+    // Only prompts that were made have a length to keep, and only with the template's a total.
+    let input = template
+        .filter(|_| lengths.n_made > 0)
+        .and_then(|template| off(lengths.made + lengths.n_made * u64::from(template), lengths.made_counted));
+    let unexplained = evidence.cache.zip(template).and_then(|(cache, template)| cache.unexplained(template));
     [
         Judged::new(
             "C3a",
@@ -37,14 +42,14 @@ fn as_asked(evidence: &Evidence) -> [Judged; 3] {
             1.0,
         )
         .remedy("the server ends answers early or late: have it honour ignore_eos and max_tokens (tics probe shows it)"),
+        Judged::new("C3b", "input tokens, off those sent and the chat template's", input, 1.0)
+            .remedy("the prompts are of another tokenizer: --tokenizer names the server's"),
         Judged::new(
-            "C3b",
-            "input tokens, off those asked",
-            off(lengths.input_asked, lengths.input_got),
+            "C3c",
+            "prompt tokens found in a cache that neither the run nor the chat template explains",
+            unexplained.map(|share| share * 100.0),
             1.0,
         )
-        .remedy("the prompts are of another tokenizer: --tokenizer names the server's"),
-        Judged::new("C3c", "prompt tokens found in a cache that should not know them", cached, 1.0)
-            .remedy("start the server with an empty prefix cache, or take another --salt"),
+        .remedy("start the server with an empty prefix cache, or take another --salt"),
     ]
 }

@@ -121,16 +121,26 @@ fn numbers_agree() {
     steps("C1c", |v| lengths(under(v)), 10.0, 11.0, None);
     let output = |v: f64| Lengths { output_asked: 1000, output_got: v as u64, ..Lengths::default() };
     steps("C3a", |v| lengths(output(v)), 990.0, 989.0, None);
-    let input = |v: f64| Lengths { input_asked: 1000, input_got: v as u64, ..Lengths::default() };
-    steps("C3b", |v| lengths(input(v)), 1010.0, 1011.0, None);
-    let cached = |v: f64| Lengths {
-        input_asked: 1000,
-        input_got: 1000,
-        cold: true,
-        cached: Some(v as u64),
-        ..Lengths::default()
+    let made = |v: f64| Lengths { n_made: 10, made: 870, made_counted: v as u64, ..Lengths::default() };
+    let input = |template_tokens| move |v: f64| Evidence { template_tokens, ..lengths(made(v)) };
+    steps("C3b", input(Some(13)), 1010.0, 1011.0, None);
+    steps("C3b", input(Some(13)), 990.0, 989.0, None);
+    check(&input(None)(1000.0), Verdict::Valid, &[]);
+    let cached = |template_tokens| {
+        move |observed: f64| {
+            let compared = CacheComparison {
+                requests: 10,
+                prompt_tokens: 1000,
+                expected_tokens: 300,
+                observed_tokens: observed as u64,
+                ..CacheComparison::default()
+            };
+            Evidence { cache: Some(compared), template_tokens, ..clean() }
+        }
     };
-    steps("C3c", |v| lengths(cached(v)), 10.0, 11.0, None);
+    steps("C3c", cached(Some(13)), 440.0, 441.0, None);
+    check(&cached(Some(13))(0.0), Verdict::Valid, &[]);
+    check(&cached(None)(1000.0), Verdict::Valid, &[]);
 }
 
 #[test]
