@@ -10,6 +10,8 @@ pub(crate) struct Flight {
     /// First tic, or the end where there was none.
     pub(crate) first: Stamp,
     pub(crate) end: Stamp,
+    /// It was answered, with a tic: `first` is one.
+    pub(crate) has_ttft: bool,
     /// Its wait was asked for (a cap on requests in flight, the turn before), not a failure to keep time.
     pub(crate) excused: bool,
 }
@@ -35,10 +37,11 @@ pub(crate) fn max_overlap(intervals: impl Iterator<Item = (Stamp, Stamp)> + Clon
     max as u64
 }
 
-/// |sent - due| of each request that is not excused, in nanoseconds, ascending, less `per_place_ns`
-/// for each request due at the same instant that left before it: the n-th of a burst cannot leave
+/// sent - due of each request that is not excused, in nanoseconds, negative if early, in the order of due
+/// and sent, into which `flights` is brought. A late one is less late by `per_place_ns` for each request
+/// due at the same instant that left before it, down to not late at all: the n-th of a burst cannot leave
 /// before the others have.
-pub(crate) fn lateness_beyond_place(flights: &mut [Flight], per_place_ns: u64) -> Vec<u64> {
+pub(crate) fn lateness_beyond_place(flights: &mut [Flight], per_place_ns: u64) -> Vec<i64> {
     flights.sort_unstable_by_key(|f| (f.due, f.sent));
     let mut place = 0;
     let mut before: Option<Stamp> = None;
@@ -47,11 +50,11 @@ pub(crate) fn lateness_beyond_place(flights: &mut [Flight], per_place_ns: u64) -
         place = if before == Some(flight.due) { place + 1 } else { 0 };
         before = Some(flight.due);
         if !flight.excused {
-            let allowed = if flight.sent > flight.due { place * per_place_ns } else { 0 };
-            late.push(flight.sent.signed_since(flight.due).unsigned_abs().saturating_sub(allowed));
+            let by = flight.sent.signed_since(flight.due);
+            let allowed = i64::try_from(place * per_place_ns).unwrap_or(i64::MAX);
+            late.push(if by > 0 { by.saturating_sub(allowed).max(0) } else { by });
         }
     }
-    late.sort_unstable();
     late
 }
 
@@ -92,10 +95,11 @@ mod tests {
             sent: Stamp::from_nanos(sent),
             first: Stamp::ORIGIN,
             end: Stamp::ORIGIN,
+            has_ttft: false,
             excused: false,
         };
         let mut flights = [flight(100, 171), flight(100, 110), flight(100, 140), flight(500, 450)];
-        assert_eq!(lateness_beyond_place(&mut flights, 30), [10, 10, 11, 50]);
+        assert_eq!(lateness_beyond_place(&mut flights, 30), [10, 10, 11, -50]);
         let mut excused = [Flight { excused: true, ..flight(100, 900) }, flight(100, 140)];
         assert_eq!(lateness_beyond_place(&mut excused, 0), [40]);
     }

@@ -150,9 +150,11 @@ impl Summariser {
 
     /// What is counted of every request handed to the kernel.
     fn handed_over(&mut self, record: &RequestRecord, sent: Stamp, end: Stamp) {
-        let first = record.tics().next().map_or(end, |tic| tic.at);
+        let first = record.tics().next().map(|tic| tic.at);
+        let has_ttft = record.outcome.is_answered() && first.is_some();
+        let first = first.unwrap_or(end);
         let excused = matches!(record.late_cause, Some(LateCause::OwnCap | LateCause::ParentTurn));
-        self.flights.push(Flight { due: record.due, sent, first, end, excused });
+        self.flights.push(Flight { due: record.due, sent, first, end, has_ttft, excused });
         self.lateness.push(sent.signed_since(record.due));
         if let Some(cause) = record.late_cause {
             *self.late_causes.entry(cause).or_default() += 1;
@@ -254,45 +256,64 @@ impl Summariser {
         let requests = self.counts(plan.scheduled, lost);
 
         self.lateness.sort_unstable();
+        self.read_delay_p99.sort_unstable();
         let late = lateness_beyond_place(&mut self.flights, limits.per_place_ns);
         let all = std::mem::take(&mut self.requests);
         let figures = Figures::new(&all, wanted);
         let latencies = figures.latencies();
-        let median_ttft_ns = latencies.ttft.p50.map(|ms| ms * 1e6);
-        let open = plan.model == LoadModel::OpenLoop;
-        let slack = limits.lateness(median_ttft_ns) as u64;
-        self.read_delay_p99.sort_unstable();
-        let ramp = self.closing.map_or(0, |c| c.max_in_flight);
-        let evidence = Evidence {
-            model: Some(plan.model),
-            answered: requests.answered(),
-            median_icl_ns: latencies.icl.p50.map(|ms| ms * 1e6),
-            timing: if open { timing(&self.flights, slack) } else { Timing::default() },
-            read_delay_p99_ns: quantile(&self.read_delay_p99, Quantile::P50).ok(),
-            lengths: self.lengths,
-            template_tokens: plan.template_tokens,
-            cache: self.workload.compared().filter(|_| plan.own_prompts),
-            trend: trend(&self.flights, ramp),
-            scheduled: plan.scheduled,
-            sent: requests.sent,
-            not_sent: requests.not_sent,
-            cancelled: self.outcomes[Outcome::Cancelled as usize],
-            duplicates: self.duplicates,
-            strays,
-            lost,
-            complete: !cut_off,
-            interrupted,
-            n_lateness: late.len() as u64,
-            lateness_p99_ns: quantile(&late, Quantile::P99).ok(),
-            median_ttft_ns,
-            main_late_cause: self.main_late_cause(),
-        };
+        let evidence = Evidence { strays, ..self.evidence(plan, limits, &requests, &latencies, late) };
         let whole = self.whole(plan.model, &requests);
         let parts = figures.parts(&whole, &latencies);
         Summary {
             population: Populations { latency: population(wanted.failed_as), ..Populations::default() },
             validity: judge(&evidence, limits),
             ..self.summary(requests, &whole, &latencies, parts)
+        }
+    }
+
+    /// What the verdict is judged from, but for strays. Flights are in the order of due, and reads sorted.
+    ///
+    /// - `late`: lateness beyond each one's place, in that order.
+    fn evidence(
+        &self,
+        plan: &Plan,
+        limits: &Limits,
+        requests: &Requests,
+        latencies: &Latencies,
+        late: Vec<i64>,
+    ) -> Evidence {
+        let median_ns = |of: &Distribution| of.p50.map(|ms| ms * 1e6);
+        let median_ttft_ns = median_ns(&latencies.ttft);
+        let slack = limits.lateness(median_ttft_ns) as u64;
+        let open = plan.model == LoadModel::OpenLoop;
+        let timing = if open { timing(&self.flights, &late, slack) } else { Timing::default() };
+        let ramp = self.closing.map_or(0, |c| c.max_in_flight);
+        let closed = plan.model == LoadModel::ClosedLoop;
+        let mut beyond: Vec<u64> = late.into_iter().map(i64::unsigned_abs).collect();
+        beyond.sort_unstable();
+        Evidence {
+            model: Some(plan.model),
+            scheduled: plan.scheduled,
+            sent: requests.sent,
+            not_sent: requests.not_sent,
+            answered: requests.answered(),
+            cancelled: self.outcomes[Outcome::Cancelled as usize],
+            duplicates: self.duplicates,
+            strays: 0,
+            lost: requests.lost,
+            complete: self.closing.is_some(),
+            interrupted: self.closing.is_some_and(|c| c.interrupted),
+            n_lateness: beyond.len() as u64,
+            lateness_p99_ns: quantile(&beyond, Quantile::P99).ok(),
+            median_ttft_ns,
+            median_icl_ns: median_ns(&latencies.icl),
+            main_late_cause: self.main_late_cause(),
+            timing,
+            read_delay_p99_ns: quantile(&self.read_delay_p99, Quantile::P50).ok(),
+            lengths: self.lengths,
+            template_tokens: plan.template_tokens,
+            cache: self.workload.compared().filter(|_| plan.own_prompts),
+            trend: if closed { trend(&self.flights, ramp) } else { None },
         }
     }
 
@@ -329,6 +350,7 @@ impl Summariser {
                 sent: sent.sent,
                 first: last,
                 end: last,
+                has_ttft: false,
                 excused: false,
             });
             self.offer(Example {

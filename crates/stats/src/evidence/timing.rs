@@ -68,12 +68,13 @@ pub struct Lumps {
 }
 
 /// - `flights`: of an open loop, in the order of due.
+/// - `late`: of those that are not excused, beyond their places, in the same order.
 /// - `slack_ns`: lateness that does not matter; what is off by less is not off.
-pub(crate) fn timing(flights: &[Flight], slack_ns: u64) -> Timing {
+pub(crate) fn timing(flights: &[Flight], late: &[i64], slack_ns: u64) -> Timing {
     let kept: Vec<&Flight> = flights.iter().filter(|f| !f.excused).collect();
     let due: Vec<u64> = kept.iter().map(|f| f.due.as_nanos()).collect();
     let mut sent: Vec<u64> = kept.iter().map(|f| f.sent.as_nanos()).collect();
-    let late: Vec<f64> = kept.iter().map(|f| f.sent.signed_since(f.due) as f64).collect();
+    let late: Vec<f64> = late.iter().map(|ns| *ns as f64).collect();
     let load = in_flight_when_due(&kept, flights);
     let time: Vec<f64> = due.iter().map(|due| *due as f64).collect();
     sent.sort_unstable();
@@ -137,9 +138,15 @@ fn dependence(x: &[f64], late: &[f64]) -> Option<Dependence> {
     let rho = spearman(x, late)?;
     let mut order: Vec<usize> = (0..x.len()).collect();
     order.sort_by(|a, b| x[*a].total_cmp(&x[*b]));
+    // Which of several with the same x are in a quarter is chance: each has the mean of them all.
+    let mut tied_late = Vec::with_capacity(late.len());
+    for tied in order.chunk_by(|a, b| x[*a].total_cmp(&x[*b]).is_eq()) {
+        let mean = tied.iter().map(|i| late[*i]).sum::<f64>() / tied.len() as f64;
+        tied_late.resize(tied_late.len() + tied.len(), mean);
+    }
     let quarter = (x.len() / 4).max(1);
-    let mean = |part: &[usize]| part.iter().map(|i| late[*i]).sum::<f64>() / part.len() as f64;
-    let effect_ns = mean(&order[order.len() - quarter..]) - mean(&order[..quarter]);
+    let mean = |part: &[f64]| part.iter().sum::<f64>() / part.len() as f64;
+    let effect_ns = mean(&tied_late[tied_late.len() - quarter..]) - mean(&tied_late[..quarter]);
     Some(Dependence { rho, n: x.len() as u64, effect_ns })
 }
 
@@ -213,15 +220,21 @@ impl Trend {
     }
 }
 
+/// Of the answered requests alone: an answer that fails is no time to first token, and often a fast one.
+///
 /// - `flights`: in the order of due. The first `ramp` of them found an empty server.
 pub(crate) fn trend(flights: &[Flight], ramp: u64) -> Option<Trend> {
     let settled = flights.get(usize::try_from(ramp).ok()?..)?;
+    let settled: Vec<u64> = settled
+        .iter()
+        .filter(|f| f.has_ttft)
+        .filter_map(|f| Some(f.first.since(f.sent)?.as_nanos()))
+        .collect();
     if settled.len() < 100 {
         return None;
     }
-    let median = |part: &[Flight]| {
-        let mut spans: Vec<u64> =
-            part.iter().filter_map(|f| Some(f.first.since(f.sent)?.as_nanos())).collect();
+    let median = |part: &[u64]| {
+        let mut spans = part.to_vec();
         spans.sort_unstable();
         spans.get(spans.len() / 2).map_or(0.0, |ns| *ns as f64)
     };
@@ -236,9 +249,10 @@ pub(crate) fn trend(flights: &[Flight], ramp: u64) -> Option<Trend> {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use tics_record::Stamp;
+    use tics_record::{Nanos, Stamp};
 
     use super::*;
+    use crate::peaks::lateness_beyond_place;
 
     const MS: u64 = 1_000_000;
 
@@ -249,14 +263,19 @@ mod tests {
             sent: at(sent),
             first: at(sent + 20 * MS),
             end: at(sent + 50 * MS),
+            has_ttft: true,
             excused: false,
         }
     }
 
+    fn judged(mut flights: Vec<Flight>) -> Timing {
+        let late = lateness_beyond_place(&mut flights, 50_000);
+        timing(&flights, &late, MS)
+    }
+
     /// A request every 10 ms for `n` of them, sent late by what `late` says, ns.
     fn run(n: u64, late: impl Fn(u64) -> u64) -> Timing {
-        let flights: Vec<Flight> = (0..n).map(|i| flight(i * 10 * MS, i * 10 * MS + late(i))).collect();
-        timing(&flights, MS)
+        judged((0..n).map(|i| flight(i * 10 * MS, i * 10 * MS + late(i))).collect())
     }
 
     #[test]
@@ -292,7 +311,34 @@ mod tests {
     #[test]
     fn a_burst_of_the_schedule_is_no_lump() {
         let flights: Vec<Flight> = (0..100).map(|i| flight(0, i * 20_000)).collect();
-        assert!(timing(&flights, MS).lumps.unwrap().share <= 0.0);
+        assert!(judged(flights).lumps.unwrap().share <= 0.0);
+    }
+
+    #[test]
+    fn bursts_that_grow_are_no_lateness_that_grows() {
+        // From 1 to 100 requests due at each whole second, each leaving `apart` after the other.
+        let bursts = |apart: u64| {
+            let burst = |k: u64| (0..=k).map(move |i| flight(k * SECOND, k * SECOND + i * apart));
+            judged((0..100).flat_map(burst).collect())
+        };
+        // 100 requests at 20 µs are 2 ms, of which their places explain all.
+        let fine = bursts(20_000);
+        for found in [fine.by_time, fine.by_load] {
+            assert!(found.is_none_or(|d| !d.is_significant() || d.effect_ns.abs() < 1e-6), "{found:?}");
+        }
+        // At 70 µs each place is 20 µs late.
+        let slow = bursts(70_000).by_time.unwrap();
+        assert!(slow.is_significant() && slow.effect_ns > 0.5e6, "{slow:?}");
+    }
+
+    #[test]
+    fn of_requests_with_one_load_none_is_picked() {
+        // All but one of one load, late by 0 to 99 ms in the order in which they come.
+        let mut x = vec![1.0; 100];
+        x[0] = 0.0;
+        let late: Vec<f64> = (0..100).map(f64::from).collect();
+        let found = dependence(&x, &late).unwrap();
+        assert!((found.effect_ns - 50.0 * (1.0 - 24.0 / 25.0)).abs() < 1e-9, "{found:?}");
     }
 
     #[test]
@@ -326,6 +372,19 @@ mod tests {
         let steady = trend(&loops(|i| 20 * MS + (i * 7919) % 100_000), 4).unwrap();
         assert!(!steady.is_significant() || steady.change.abs() < 0.1, "{steady:?}");
         assert_eq!(trend(&loops(|_| MS)[..99], 0), None);
+        // A server that refuses every other request at once from some point on has not become faster.
+        let mut refusing = loops(|i| 20 * MS + (i * 7919) % 100_000);
+        refusing.extend(refusing.clone());
+        let answered = trend(&refusing, 4);
+        for f in refusing.iter_mut().skip(300).step_by(2) {
+            (f.first, f.has_ttft) = (f.sent.plus(Nanos::from_millis(1)), false);
+        }
+        assert!((answered.unwrap().change - trend(&refusing, 4).unwrap().change).abs() < 0.01);
+        // From where it refuses all, nothing is known.
+        for f in refusing.iter_mut().skip(300) {
+            (f.first, f.has_ttft) = (f.sent.plus(Nanos::from_millis(1)), false);
+        }
+        assert_eq!(trend(&refusing, 4), trend(&refusing[..300], 4));
     }
 
     proptest! {
