@@ -1,12 +1,10 @@
-//! Lengths as asked, and numbers that must agree.
+//! Lengths as asked and as counted.
 
-use tics_record::{Nanos, RequestRecord};
+use tics_record::RequestRecord;
 
 /// Sums over the answered requests.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Lengths {
-    /// Requests whose TTFT and gaps do not add up to last tic - sent: a stamp is out of order.
-    pub broken_sums: u64,
     /// Requests for which the server counted tokens.
     pub n_with_usage: u64,
     /// Of these, requests with more tics than tokens.
@@ -28,13 +26,6 @@ impl Lengths {
         if !record.outcome.is_answered() {
             return;
         }
-        let first_and_gaps = record.ttft().map(|ttft| {
-            let tics = record.tics();
-            let gaps = tics.clone().zip(tics.skip(1)).map(|(a, b)| b.at.since(a.at).unwrap_or_default());
-            gaps.fold(ttft, Nanos::plus)
-        });
-        let to_last = record.sent.zip(record.tics().next_back()).and_then(|(sent, last)| last.at.since(sent));
-        self.broken_sums += u64::from(record.tics().next().is_some() && first_and_gaps != to_last);
         let tics = record.tics().count() as u64;
         if let Some(usage) = record.output.usage {
             self.n_with_usage += 1;
@@ -51,7 +42,6 @@ impl Lengths {
     }
 
     pub(crate) fn merge(&mut self, other: &Lengths) {
-        self.broken_sums += other.broken_sums;
         self.n_with_usage += other.n_with_usage;
         self.usage_below_tics += other.usage_below_tics;
         self.output_asked += other.output_asked;
@@ -80,13 +70,13 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_add_up_is_counted() {
+    fn lengths_add_up() {
         let mut lengths = Lengths::default();
         lengths.record(&record(&[20, 30, 40], 3));
-        assert_eq!((lengths.broken_sums, lengths.usage_below_tics), (0, 0));
+        assert_eq!(lengths.usage_below_tics, 0);
         lengths.record(&record(&[20, 40, 30], 2));
         lengths.record(&record(&[5, 40, 50], 4));
-        assert_eq!((lengths.broken_sums, lengths.usage_below_tics, lengths.n_with_usage), (2, 1, 3));
+        assert_eq!((lengths.usage_below_tics, lengths.n_with_usage), (1, 3));
         assert_eq!((lengths.output_asked, lengths.output_got), (9, 9));
         let own = InputTokens { sent: None, ..record(&[20], 1).input };
         lengths.record(&RequestRecord { input: own, ..record(&[20], 1) });

@@ -136,7 +136,7 @@ pub const CHECKS: [CheckInfo; 16] = [
     info("B3c", "ms", "platforms whose kernel does not stamp reads"),
     info("C1a", "", "an error that all stamps share"),
     info("C1c", "%", "servers that count too many tokens"),
-    info("C3a", "%", "lengths that differ both ways and cancel out"),
+    info("C3a", "%", "by how much: the counts of tokens say it"),
     info("C3b", "%", "lengths that differ both ways and cancel out"),
     info("C3c", "%", "servers that do not say what they had cached, or forget as much of it"),
     info("D1", "%", "traces: they are not stationary by design"),
@@ -212,6 +212,10 @@ pub struct Evidence {
     pub not_sent: u64,
     /// Requests that were answered.
     pub answered: u64,
+    /// Of these, with fewer tokens than asked.
+    pub short: u64,
+    /// With more.
+    pub long: u64,
     /// Requests cut when the run ended.
     pub cancelled: u64,
     /// Requests that ended twice.
@@ -239,7 +243,9 @@ pub struct Evidence {
     /// Median over the requests of the p99 of their reads' delay, nanoseconds; none where the kernel stamped
     /// no read.
     pub read_delay_p99_ns: Option<f64>,
-    /// Lengths, tokens and identities.
+    /// Stamps that are earlier than the one before them in their record.
+    pub broken_stamps: u64,
+    /// Lengths and tokens.
     pub lengths: Lengths,
     /// Tokens that the server's chat template adds to a prompt that was made; none where not known.
     pub template_tokens: Option<u32>,

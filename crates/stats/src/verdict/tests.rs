@@ -116,11 +116,9 @@ fn late_reads_matter_by_the_latencies_reported() {
 #[test]
 fn numbers_agree() {
     let lengths = |lengths: Lengths| Evidence { lengths, ..clean() };
-    steps("C1a", |v| lengths(Lengths { broken_sums: v as u64, ..Lengths::default() }), 0.0, 1.0, None);
+    steps("C1a", |v| Evidence { broken_stamps: v as u64, ..clean() }, 0.0, 1.0, None);
     let under = |v: f64| Lengths { n_with_usage: 1000, usage_below_tics: v as u64, ..Lengths::default() };
     steps("C1c", |v| lengths(under(v)), 10.0, 11.0, None);
-    let output = |v: f64| Lengths { output_asked: 1000, output_got: v as u64, ..Lengths::default() };
-    steps("C3a", |v| lengths(output(v)), 990.0, 989.0, None);
     let made = |v: f64| Lengths { n_made: 10, made: 870, made_counted: v as u64, ..Lengths::default() };
     let input = |template_tokens| move |v: f64| Evidence { template_tokens, ..lengths(made(v)) };
     steps("C3b", input(Some(13)), 1010.0, 1011.0, None);
@@ -173,6 +171,20 @@ fn few_requests_are_a_note_and_no_failure() {
     assert!(note.contains("180") && note.contains("662"), "{note}");
     let enough = judge(&Evidence { answered: 662, ..clean() }, &Limits::default());
     assert_eq!(enough.checks.iter().find(|c| c.id == "D2").unwrap().note, None);
+}
+
+#[test]
+fn how_long_answers_are_is_a_note_unless_asked_for() {
+    let odd = |short| Evidence { short, ..clean() };
+    check(&odd(1000), Verdict::Valid, &[]);
+    let note = |evidence: &Evidence| {
+        let judged = judge(evidence, &Limits::default());
+        judged.checks.into_iter().find(|c| c.id == "C3a").unwrap().note
+    };
+    assert!(note(&odd(30)).unwrap().starts_with("30 short and 0 long"));
+    assert_eq!(note(&clean()), None);
+    let limits = Limits::changed_by(&[("C3a".to_owned(), Some(2.0))].into());
+    check_with(&odd(20), &limits, Verdict::Valid, &[]);
 }
 
 #[test]
