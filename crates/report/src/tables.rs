@@ -27,19 +27,6 @@ pub(crate) fn steady(out: &mut String, summary: &Summary) {
     labelled(out, "Steady", &text);
 }
 
-/// Appends Little's law: both sides, and their difference.
-pub(crate) fn little(out: &mut String, summary: &Summary) {
-    let c = &summary.concurrency;
-    if let (Some(mean), Some(rate), Some(time)) = (c.mean, c.rate_per_s, c.mean_time_s) {
-        let text = format!(
-            "{mean:.3} in flight on average; {rate:.3} requests/s × {time:.3} s = {}: {} % apart",
-            number(c.rate_times_time, 3),
-            number(c.difference.map(|d| 100.0 * d), 3),
-        );
-        labelled(out, "Little's law", &text);
-    }
-}
-
 /// Appends the long tables.
 pub(crate) fn long_tables(out: &mut String, summary: &Summary) {
     if !summary.windows.is_empty() {

@@ -8,10 +8,8 @@ use tics_stats::{Channels, Check, CheckOutcome, Summary, TokenCount};
 use crate::achieved::{achieved, any_asked};
 use crate::latency::latencies;
 use crate::layout::{LABEL, counted, end_line, heading, labelled, number, row, shorten};
-use crate::tables::{little, long_tables, steady};
+use crate::tables::{long_tables, steady};
 
-/// From here on the two sides of Little's law differ by more than rounding.
-const LITTLE: f64 = 0.01;
 /// Longest excerpt of a failure's detail.
 const EXCERPT: usize = 240;
 
@@ -34,7 +32,7 @@ fn report(summary: &Summary, run: &RunDescription, full: bool) -> String {
     out.push('\n');
     what_was_run(&mut out, run);
     out.push('\n');
-    counts(&mut out, summary, full);
+    counts(&mut out, summary);
     crate::workload::cache(&mut out, summary, run);
     out.push('\n');
     latencies(&mut out, summary, full);
@@ -158,7 +156,7 @@ fn what_was_run(out: &mut String, run: &RunDescription) {
     labelled(out, "Started", &text);
 }
 
-fn counts(out: &mut String, summary: &Summary, full: bool) {
+fn counts(out: &mut String, summary: &Summary) {
     let r = &summary.requests;
     let mut text = format!(
         "{} scheduled: {} sent, {} not sent; {} answered ({} ok, {} short, {} long), {} failed",
@@ -192,9 +190,6 @@ fn counts(out: &mut String, summary: &Summary, full: bool) {
     let (most, queued) = (summary.max_in_flight, summary.max_queued);
     let text = format!("{mean} on average, {most} at most; {queued} queued at most (sent, no token yet)");
     labelled(out, "In flight", &text);
-    if full || summary.concurrency.difference.is_some_and(|d| d > LITTLE) {
-        little(out, summary);
-    }
     labelled(out, "Input", &input_tokens(summary));
     crate::workload::lengths(out, summary);
     labelled(out, "Output", &output_tokens(summary));

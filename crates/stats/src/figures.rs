@@ -16,7 +16,6 @@ use crate::{Bounds, Distribution, LengthClass, Quantile, Wanted, quantile};
 pub(crate) struct Whole {
     pub(crate) model: LoadModel,
     pub(crate) duration_s: Option<f64>,
-    pub(crate) max_in_flight: u64,
     /// Failed requests / requests sent.
     pub(crate) failed_share: Option<f64>,
     pub(crate) requests_per_s: Option<f64>,
@@ -133,7 +132,7 @@ impl<'a> Figures<'a> {
         let judge = |objective| self.objective(objective, whole, latencies, slo.as_ref());
         let objectives = self.wanted.objectives.iter().map(judge).collect();
         Parts {
-            concurrency: Concurrency::new(rows, whole.max_in_flight, whole.duration_s),
+            concurrency: Concurrency::new(rows, whole.duration_s),
             steady: steady(self.rows, &self.order, whole.model, self.wanted.steady_s, self.wanted.failed_as),
             windows: windows(self.rows),
             by_input: by_length(rows, |row| row.input),

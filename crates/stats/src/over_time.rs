@@ -9,56 +9,32 @@ use crate::{Distribution, Quantile, quantile};
 
 const S: f64 = 1e9;
 
-/// Requests in flight over the run, and Little's law on them: mean in flight = rate × mean time. Both
-/// sides come from the same stamps by different ways, so a difference is an error of the tester, never of
-/// the server.
+/// Requests in flight over the run, and how they came and stayed.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Concurrency {
-    /// Time integral of the requests in flight / `duration_s`; null without a duration.
+    /// Sum of end - sent / `duration_s`: what is in flight at an instant, on average; null without a duration.
     pub mean: Option<f64>,
-    /// Largest number in flight.
-    pub peak: u64,
     /// Requests handed to the kernel, failed or not, a second of `duration_s`.
     pub rate_per_s: Option<f64>,
     /// Mean of end - sent, seconds.
     pub mean_time_s: Option<f64>,
-    /// `rate_per_s` × `mean_time_s`.
-    pub rate_times_time: Option<f64>,
-    /// |`mean` - `rate_times_time`| / `mean`.
-    pub difference: Option<f64>,
 }
 
 impl Concurrency {
-    pub(crate) fn new(rows: &[Row], peak: u64, duration_s: Option<f64>) -> Self {
+    pub(crate) fn new(rows: &[Row], duration_s: Option<f64>) -> Self {
         let flights: Vec<(u64, u64)> = rows.iter().filter_map(Row::flight).collect();
         let Some(duration_s) = duration_s.filter(|s| *s > 0.0) else {
-            return Concurrency { peak, ..Concurrency::default() };
+            return Concurrency::default();
         };
         let n = flights.len() as f64;
-        let mean = integral(&flights) / S / duration_s;
         let total: u128 = flights.iter().map(|(sent, end)| u128::from(end - sent)).sum();
-        let (rate, mean_time) = (n / duration_s, total as f64 / S / n);
-        let product = rate * mean_time;
+        let total = total as f64 / S;
         Concurrency {
-            mean: Some(mean),
-            peak,
-            rate_per_s: Some(rate),
-            mean_time_s: Some(mean_time),
-            rate_times_time: Some(product),
-            difference: (mean > 0.0).then(|| (mean - product).abs() / mean),
+            mean: Some(total / duration_s),
+            rate_per_s: Some(n / duration_s),
+            mean_time_s: Some(total / n),
         }
     }
-}
-
-/// Time integral of the number of flights that are under way, nanoseconds: from start to end, by what is
-/// in flight at each instant, not by adding up the flights' lengths.
-fn integral(flights: &[(u64, u64)]) -> f64 {
-    let (mut total, mut before, mut flying) = (0.0, 0, 0i64);
-    for (at, change) in changes(flights) {
-        total += (at - before) as f64 * flying as f64;
-        (before, flying) = (at, flying + change);
-    }
-    total
 }
 
 /// Starts and ends in order; an end comes before a start at the same instant.
@@ -265,23 +241,5 @@ fn found(rows: &[Row], model: LoadModel) -> Option<(u64, u64)> {
             Some((first, levels.get(last + 1)?.0))
         }
         LoadModel::AllAtOnce => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    proptest! {
-        #[test]
-        fn the_integral_is_the_sum_of_the_flights(
-            flights in prop::collection::vec((0u64..1_000, 0u64..500), 0..40),
-        ) {
-            let flights: Vec<_> = flights.into_iter().map(|(start, length)| (start, start + length)).collect();
-            let sum: u64 = flights.iter().map(|(start, end)| end - start).sum();
-            prop_assert!((integral(&flights) - sum as f64).abs() < 1e-6);
-        }
     }
 }

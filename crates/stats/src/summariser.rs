@@ -329,7 +329,6 @@ impl Summariser {
         Whole {
             model,
             duration_s,
-            max_in_flight: max_overlap(self.flights.iter().map(|f| (f.sent, f.end))),
             failed_share: (requests.sent > 0).then(|| requests.failed as f64 / requests.sent as f64),
             requests_per_s: rate(requests.answered()),
             tokens_per_s: rate(self.tokens.output.used),
@@ -420,7 +419,7 @@ impl Summariser {
             output_tokens,
             channels: self.channels,
             requests_per_s: whole.requests_per_s,
-            max_in_flight: whole.max_in_flight,
+            max_in_flight: max_overlap(self.flights.iter().map(|f| (f.sent, f.end))),
             max_queued: max_overlap(self.flights.iter().map(|f| (f.sent, f.first))),
             turns: self.turns.finish(),
             broken_stamps: self.broken_stamps,

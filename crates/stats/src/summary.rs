@@ -81,7 +81,7 @@ pub struct Summary {
     pub max_in_flight: u64,
     /// Largest number of requests sent and without a tic.
     pub max_queued: u64,
-    /// Requests in flight over the run, and Little's law.
+    /// Requests in flight over the run.
     #[serde(default)]
     pub concurrency: Concurrency,
     /// The part of the run in which it neither fills up nor drains; null where there is none.
