@@ -3,8 +3,8 @@
 //! The one decision that explains the rest: a summary is a pure function of the journal's lines and
 //! the run's description, so the figures printed at the end of a run, those of a report made years
 //! later on another machine, and those of a program of your own are the same figures. Quantiles are
-//! exact, computed from every gap of every stream. The price is memory: 4 bytes a tic (8 for a gap
-//! above 4.29 s) and about 90 bytes a request.
+//! exact, computed from every gap of every stream. The price is memory: 4 bytes a tic (12 for a gap
+//! above 4.29 s) and about 150 bytes a request, more while the figures are made.
 //!
 //! The verdict is judged by [`judge`] from [`Evidence`]; [`evidence`] collects it.
 //!
