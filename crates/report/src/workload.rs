@@ -155,6 +155,11 @@ fn verdict(policy: &str, summary: &Summary, prompts: &PromptSource) -> Option<St
         )
     } else if more <= template {
         format!("found {} more than expected: no more than the chat template's own", counted(more, "token"))
+    } else if prompts.template_tokens.is_none() {
+        format!(
+            "found {} more than expected: perhaps the chat template's own, whose length is not known",
+            counted(more, "token")
+        )
     } else {
         format!(
             "found {} more than expected in {}, though all prompts are this run's own: its cache shares more \

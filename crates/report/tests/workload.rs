@@ -89,6 +89,7 @@ fn each_policy_says_what_its_hits_mean() {
         shown(&of([4, 20, 40]), &cold),
         shown(&of([4, 20, 41]), &cold),
         shown(&of([0, 16, 32]), &warm),
+        shown(&of([4, 20, 40]), &warm),
         shown(&of([40, 40, 40]), &keep),
         shown(&just, &keep),
         shown(&unsaid, &cold),
