@@ -63,6 +63,9 @@ pub struct Target {
     pub addresses: Vec<String>,
     /// Whether certificates were not verified.
     pub insecure: bool,
+    /// Time limits of a request, in words.
+    #[serde(default)]
+    pub limits: String,
     /// Keys of the body beside `model` and `messages`, as they were sent.
     pub body: serde_json::Value,
 }

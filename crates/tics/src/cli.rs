@@ -15,6 +15,7 @@ use crate::calibrate::Rung;
 mod asked;
 mod endpoint;
 mod fetch;
+mod limits;
 mod prompts;
 mod sessions;
 mod trace;
@@ -23,6 +24,7 @@ mod validity;
 pub use asked::AskedArgs;
 pub use endpoint::EndpointArgs;
 pub use fetch::FetchArgs;
+pub use limits::LimitArgs;
 pub use prompts::{Cache, Prefixes, PromptArgs, ServedArgs};
 pub use sessions::{History, SessionArgs, SessionMode};
 pub use trace::{ConvertArgs, FormatArgs, OutputArgs, SynthArgs, TraceArgs, TraceCommand, TraceInputArgs};
@@ -86,6 +88,8 @@ pub struct TargetArgs {
     /// Which open connection a request takes
     #[arg(long, value_enum, default_value_t = Reuse::Lifo)]
     pub connections: Reuse,
+    #[command(flatten)]
+    pub limits: LimitArgs,
     /// Arguments of the simulated server that is started without --url, as for `tics sim`
     #[arg(long, value_name = "ARGS", allow_hyphen_values = true, conflicts_with = "url")]
     pub sim: Option<String>,

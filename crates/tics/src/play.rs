@@ -105,6 +105,9 @@ pub fn play(
         dir.start_journal(reported, Arc::clone(&clock), when, move || stop.control(Control::Stop))?;
     let interruption = Interruption::default();
     let _listener = Listener::start(interruption.clone(), obey(&handle)).or_status(SERVER)?;
+    if !args.quiet && !server.description.simulated {
+        say(format_args!("a request may take: {}", server.description.limits));
+    }
     let show = Show { live, clock, title: title(plan, &dir, server), span: open_span(plan, totals) };
     let (by_key, obeyed) = (interruption.clone(), obey(&handle));
     let progress = Progress::start(show, args, move || obeyed(by_key.note(INTERRUPTED))).or_status(SERVER)?;

@@ -78,6 +78,7 @@ impl Server {
             simulated: simulated.is_some(),
             addresses: target.addresses.iter().map(ToString::to_string).collect(),
             insecure: args.insecure,
+            limits: args.limits.to_string(),
             body: template.fixed().clone(),
         };
         Ok(Server { connections, model, template, description, _simulated: simulated })
@@ -129,7 +130,7 @@ fn connect(url: &str, args: &TargetArgs, clock: &dyn Clock) -> Result<Connection
     Ok(Connections {
         target: Arc::new(target),
         tls,
-        limits: Limits::default(),
+        limits: args.limits.limits(),
         ids: Arc::default(),
         reuse: args.connections.into(),
     })

@@ -489,3 +489,33 @@ fn an_output_that_cannot_be_written() {
     assert_eq!(output.status.code(), Some(left.expected_status()));
     left.assert_balanced(2);
 }
+
+/// A server that takes a request and never answers costs the time that was said, and is named.
+#[test]
+fn a_silent_server_is_a_timeout_of_the_phase_that_was_limited() {
+    let url = server(|mut stream| {
+        std::thread::spawn(move || {
+            let mut read = [0; 4096];
+            while let Ok(n @ 1..) = stream.read(&mut read) {
+                if read[..n].starts_with(b"GET ") {
+                    let list = r#"{"data":[{"id":"m"}]}"#;
+                    let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{list}", list.len());
+                    stream.write_all(answer.as_bytes()).unwrap();
+                }
+            }
+        });
+    });
+    let place = Place::new();
+    let limit = ["--first-byte-timeout", "200ms"];
+    place.replay(&[&["--url", &url][..], &limit].concat(), SERVER, &["timeout", "first_byte"]);
+    let more = ["--url", &url, "--no-probe", "--no-dashboard", "--run-dir", "run"];
+    let output = place.tics(&[&["replay", "trace.jsonl"][..], &more, &limit].concat(), &[]);
+    assert!(output.stderr.contains("first byte 200ms"), "{}", output.stderr);
+    let run = Run::read(&place.path().join("run"));
+    assert_eq!(run.count("requests/failed"), 2, "{}", output.stderr);
+    for record in run.records.values() {
+        assert_eq!(record["outcome"], "timeout", "{record}");
+        assert!(record["detail"].as_str().unwrap().contains("first_byte"), "{record}");
+    }
+    assert!(run.description["target"]["limits"].as_str().unwrap().contains("first byte 200ms"));
+}

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tics_client::{Exchange, Observer};
 use tics_record::{Clock, Event, EventClass, RequestRecord, Stamp};
@@ -57,10 +58,17 @@ fn probe(
         let fire = |trigger: tics_client::Trigger, _: &mut RequestRecord| {
             trigger.fire(&**clock);
         };
-        client.exchange(&exchange, &mut record, &mut listener, fire).await;
+        let mut answered = std::pin::pin!(client.exchange(&exchange, &mut record, &mut listener, fire));
+        if tokio::time::timeout(PATIENCE, answered.as_mut()).await.is_err() {
+            say("the probe request has no answer yet; --first-byte-timeout says how long it may take");
+            answered.await;
+        }
     })?;
     Ok(Probe { record, data: listener.data })
 }
+
+/// How long nothing is said of a probe that is not answered: a model that is loaded answers sooner.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Lengths of the two probe prompts, tokens: far enough apart that another tokenizer than the server's
 /// shows, both short.
