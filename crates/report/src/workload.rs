@@ -58,6 +58,15 @@ pub(crate) fn cache(out: &mut String, summary: &Summary, run: &RunDescription) {
         }
         return;
     };
+    let nothing_shared = cache.expected.as_ref().is_none_or(|share| share.cached_tokens == 0);
+    if nothing_shared && cache.observed.is_none() && cache.server.is_none() {
+        labelled(
+            out,
+            "Cache",
+            &format!("{policy}: no prompts share anything, and the server says nothing of it"),
+        );
+        return;
+    }
     out.push('\n');
     labelled(out, "Cache", &policy_text(policy, &run.prompts));
     let expected =

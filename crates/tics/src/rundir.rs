@@ -50,7 +50,7 @@ impl RunDir {
             Some(path) => path.to_owned(),
             None => free_name(Path::new("runs"), &format!("{start}-{name}")),
         };
-        let taken = path.join(RUN).exists() || path.join(JOURNAL).exists();
+        let taken = [RUN, JOURNAL, SERVER].iter().any(|file| path.join(file).exists());
         if taken {
             return Err(failed(
                 USAGE,
